@@ -1,0 +1,1 @@
+"""Equivariant networks that predict DFT Hamiltonians."""

@@ -1,0 +1,1 @@
+"""From DFT codes to the DeepH format, and from Hamiltonians to physics."""

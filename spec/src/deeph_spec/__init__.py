@@ -1,0 +1,1 @@
+"""The data format of deep-learning DFT Hamiltonians: readers, writers, validation."""
