@@ -1,0 +1,317 @@
+"""Block matrices in HDF5: overlap.h5, hamiltonian.h5 and their like.
+
+Four datasets at the root: atom_pairs (P, 5), chunk_shapes (P, 2), chunk_boundaries (P + 1,) and
+entries (E,), or (3, E) for a position matrix. Reading takes any byte order, integer type, chunking
+and built-in compression, uses no file locks (they hang on network file systems), and never holds
+more of the entries than what is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deeph_spec.errors import InputError
+from deeph_spec.files import replace_file
+from deeph_spec.system import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from deeph_spec.blocks import BlockMatrix
+
+Int = NDArray[np.int64]
+UNITS = {"hamiltonian": "eV", "overlap": "1", "density_matrix": "1", "position_matrix": "Å"}
+KEYS = ("atom_pairs", "chunk_shapes", "chunk_boundaries", "entries")
+MAX_BYTES = 256 * 2**20
+_GAP_BYTES = 2**20
+_CHUNK_BYTES = 2**20
+
+
+@contextmanager
+def open_matrix(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Open a matrix file for reading, without locking; every failure is an `InputError`.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Yields
+    ------
+    h5py.File
+        The open file. Errors of reading inside the block are turned into `InputError` as well.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not HDF5, truncated, or open in a writer.
+    """
+    path = Path(path)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path}: {_why(path, str(error))}", rule="E15") from error
+
+
+def _why(path: Path, message: str) -> str:
+    """Say in plain words why HDF5 could not read a file."""
+    if not path.exists():
+        return "no such file"
+    if not path.is_file():
+        return "not a file"
+    if "already open for" in message or "consistency flags" in message or "lock" in message:
+        return "is being written, or a writer was killed; wait, or copy the file anew"
+    if "truncated" in message:
+        return "truncated HDF5 file; copy it anew"
+    if "signature" in message:
+        return "not an HDF5 file"
+    if "filter" in message:
+        return f"compressed with a filter that is not built in; rewrite it with gzip ({message})"
+    return f"damaged HDF5 file; copy it anew ({message})"
+
+
+def _dataset(file: h5py.File, key: str, path: Path) -> h5py.Dataset:
+    """Give one dataset of the file."""
+    item = file.get(key)
+    if not isinstance(item, h5py.Dataset):
+        found = "a group" if item is not None else "missing"
+        raise InputError(
+            f"{path}: {key}: {found}, expected a dataset; found {', '.join(file) or 'nothing'}",
+            rule="E16",
+            key=key,
+        )
+    return item
+
+
+def _indices(file: h5py.File, key: str, width: int, path: Path) -> Int:
+    """Read an integer dataset as int64: (P, width), or one-dimensional for width 0."""
+    dataset = _dataset(file, key, path)
+    shaped = dataset.ndim == 2 and dataset.shape[1] == width if width else dataset.ndim == 1
+    if not shaped or dataset.dtype.kind not in "iu":
+        expected = f"integers (P, {width})" if width else "integers (P + 1,)"
+        rule = {"atom_pairs": "E17", "chunk_shapes": "E22"}.get(key, "E23")
+        raise InputError(
+            f"{path}: {key}: {dataset.dtype} of shape {dataset.shape}, expected {expected}",
+            rule=rule,
+            key=key,
+        )
+    return dataset[()].astype(np.int64)
+
+
+def read_pairs(path: str | os.PathLike[str]) -> Int:
+    """Read the pairs of a matrix file and nothing else.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    (P, 5) int64 array
+        R1, R2, R3, i, j.
+
+    Raises
+    ------
+    InputError
+        With file and key, if they cannot be read.
+    """
+    with open_matrix(path) as file:
+        return _indices(file, "atom_pairs", 5, Path(path))
+
+
+def _layout(file: h5py.File, path: Path) -> tuple[Int, Int, Int, h5py.Dataset, np.dtype[Any]]:
+    """Read the three index datasets and check that they fit the entries."""
+    pairs = _indices(file, "atom_pairs", 5, path)
+    shapes = _indices(file, "chunk_shapes", 2, path)
+    boundaries = _indices(file, "chunk_boundaries", 0, path)
+    entries = _dataset(file, "entries", path)
+    if len(shapes) != len(pairs) or (shapes < 0).any():
+        raise InputError(
+            f"{path}: chunk_shapes: {len(shapes)} rows for {len(pairs)} pairs, or negative numbers",
+            rule="E22",
+            key="chunk_shapes",
+        )
+    if len(boundaries) != len(pairs) + 1 or boundaries[0] != 0:
+        raise InputError(
+            f"{path}: chunk_boundaries: {len(boundaries)} numbers for {len(pairs)} pairs, "
+            "expected one more than pairs, the first 0",
+            rule="E23",
+            key="chunk_boundaries",
+        )
+    wrong = np.flatnonzero(np.diff(boundaries) != shapes[:, 0] * shapes[:, 1])
+    if len(wrong):
+        row = int(wrong[0])
+        raise InputError(
+            f"{path}: chunk_boundaries: block {row} has {boundaries[row + 1] - boundaries[row]} "
+            f"entries by its boundaries, {shapes[row, 0]} x {shapes[row, 1]} by chunk_shapes",
+            rule="E24" if (boundaries < 0).any() else "E23",
+            key="chunk_boundaries",
+        )
+    layout = entries.shape in ((boundaries[-1],), (3, boundaries[-1]))
+    if not layout or entries.dtype not in ("f4", "f8", "c8", "c16"):
+        raise InputError(
+            f"{path}: entries: {entries.dtype} of shape {entries.shape}, expected "
+            f"{boundaries[-1]} real or complex numbers of 32 or 64 bits",
+            rule="E25",
+            key="entries",
+        )
+    return pairs, shapes, boundaries, entries, entries.dtype.newbyteorder("=")
+
+
+def read(
+    path: str | os.PathLike[str], where: Callable[[Int], ArrayLike] | None = None
+) -> BlockMatrix:
+    """Read a matrix file, see `BlockMatrix.read`.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    where : callable, optional
+        Takes atom_pairs (P, 5), gives a mask (P,) or the rows wanted.
+
+    Returns
+    -------
+    BlockMatrix
+        All blocks, or those wanted in the order of the file.
+
+    Raises
+    ------
+    InputError
+        With file and key, if the file is missing or not a matrix.
+    """
+    from deeph_spec.blocks import BlockMatrix
+
+    with open_matrix(path) as file:
+        pairs, shapes, boundaries, entries, dtype = _layout(file, Path(path))
+        if where is None:
+            values = np.empty(entries.shape, dtype)
+            if values.size:
+                entries.read_direct(values)
+            return BlockMatrix(pairs, shapes, boundaries, values)
+        rows = np.unique(np.arange(len(pairs))[np.asarray(where(pairs))])
+        return _read_rows(entries, dtype, pairs, shapes, boundaries, rows)
+
+
+def _read_rows(
+    entries: h5py.Dataset,
+    dtype: np.dtype[Any],
+    pairs: Int,
+    shapes: Int,
+    boundaries: Int,
+    rows: Int,
+) -> BlockMatrix:
+    """Read some blocks, in slabs that bridge small gaps."""
+    from deeph_spec.blocks import BlockMatrix
+
+    starts, ends = boundaries[rows], boundaries[rows + 1]
+    kept = np.concatenate([[0], np.cumsum(ends - starts)])
+    values = np.empty((*entries.shape[:-1], int(kept[-1])), dtype)
+    gap = _GAP_BYTES // dtype.itemsize
+    for first, last in _slabs(starts, ends, gap, MAX_BYTES // dtype.itemsize):
+        slab = entries[..., int(starts[first]) : int(ends[last - 1])]
+        wanted = np.zeros(slab.shape[-1] + 1, np.int8)
+        np.add.at(wanted, starts[first:last] - starts[first], 1)
+        np.add.at(wanted, ends[first:last] - starts[first], -1)
+        values[..., kept[first] : kept[last]] = slab[..., np.cumsum(wanted[:-1]).astype(bool)]
+    return BlockMatrix(pairs[rows], shapes[rows], kept, values)
+
+
+def _slabs(starts: Int, ends: Int, gap: int, most: int) -> Iterator[tuple[int, int]]:
+    """Cut blocks into runs [first, last) without large gaps and with at most `most` entries."""
+    cuts = np.flatnonzero(starts[1:] - ends[:-1] > gap) + 1
+    edges = [0, *cuts.tolist(), len(starts)]
+    for run_first, run_last in pairwise(edges):
+        first = run_first
+        while first < run_last:
+            last = int(np.searchsorted(ends[:run_last], starts[first] + most, side="right"))
+            last = max(last, first + 1)
+            yield first, last
+            first = last
+
+
+def iter_read(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Iterator[BlockMatrix]:
+    """Read a matrix file in pieces of whole blocks, in the order of the file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    max_bytes : int
+        Most bytes of entries in a piece; a single larger block is a piece of its own.
+
+    Yields
+    ------
+    BlockMatrix
+        Consecutive blocks.
+
+    Raises
+    ------
+    InputError
+        With file and key, if the file is missing or not a matrix.
+    """
+    from deeph_spec.blocks import BlockMatrix
+
+    with open_matrix(path) as file:
+        pairs, shapes, boundaries, entries, dtype = _layout(file, Path(path))
+        most = max_bytes // (dtype.itemsize * int(np.prod(entries.shape[:-1])))
+        for first, last in _slabs(boundaries[:-1], boundaries[1:], 0, most):
+            low, high = int(boundaries[first]), int(boundaries[last])
+            yield BlockMatrix(
+                pairs[first:last],
+                shapes[first:last],
+                boundaries[first : last + 1] - low,
+                entries[..., low:high].astype(dtype, copy=False),
+            )
+
+
+def write(
+    matrix: BlockMatrix,
+    path: str | os.PathLike[str],
+    quantity: str = "hamiltonian",
+    compress: bool = False,
+) -> None:
+    """Write a matrix file atomically, see `BlockMatrix.write`.
+
+    Parameters
+    ----------
+    matrix : BlockMatrix
+        What to write.
+    path : path-like
+        Target; its folder must exist.
+    quantity : str
+        Name of the quantity, kept as an attribute beside its unit.
+    compress : bool
+        Chunks of 1 MiB with shuffle and gzip 4 instead of contiguous data.
+    """
+    with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["quantity"] = quantity
+        file.attrs["unit"] = UNITS.get(quantity.removesuffix("_pred"), "")
+        for key in KEYS:
+            values = getattr(matrix, key)
+            file.create_dataset(key, data=values, **_storage(values, compress))
+
+
+def _storage(values: NDArray[Any], compress: bool) -> dict[str, Any]:
+    """Give the storage settings of a dataset."""
+    if not compress or not values.size:
+        return {}
+    row = values.dtype.itemsize * (values.shape[1] if len(values) > 3 and values.ndim == 2 else 1)
+    length = max(1, min(_CHUNK_BYTES // row, max(values.shape)))
+    if values.ndim == 1:
+        chunks: tuple[int, ...] = (length,)
+    elif values.shape[1] > values.shape[0]:
+        chunks = (1, length)
+    else:
+        chunks = (length, values.shape[1])
+    return {"chunks": chunks, "compression": "gzip", "compression_opts": 4, "shuffle": True}
