@@ -1,0 +1,56 @@
+"""Conditions between keys of one file; single keys are checked by their declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deeph.config.inference import InferConfig
+from deeph.config.irreps import parse_irreps
+from deeph.config.training import TrainConfig
+
+
+def broken_rules(config: TrainConfig | InferConfig) -> Iterator[str]:
+    """Yield one line ``key: what is wrong, what to do`` for every broken rule."""
+    if isinstance(config, TrainConfig):
+        yield from _parity(config)
+        yield from _sizes(config)
+        yield from _continued(config)
+
+
+def _parity(config: TrainConfig) -> Iterator[str]:
+    """Refuse odd irreps in a network that does not know parity."""
+    irreps = config.model.advanced.net_irreps
+    if irreps is None:
+        return
+    odd = [f"{n}x{degree}o" for n, degree, parity in parse_irreps(irreps) if parity < 0]
+    if odd and not config.model.advanced.consider_parity:
+        yield (
+            f"model.advanced.net_irreps: {'+'.join(odd)} is odd under inversion while "
+            "model.advanced.consider_parity is false; write every irrep as even (e)"
+        )
+
+
+def _sizes(config: TrainConfig) -> Iterator[str]:
+    """Refuse sizes that leave nothing to train on."""
+    loader = config.process.train.dataloader
+    if loader.train_size == 0 and loader.dataset_split_json is None:
+        yield "process.train.dataloader.train_size: found 0, expected at least one structure"
+    sizes = (loader.train_size or 0, loader.validate_size, loader.test_size)
+    fractions = sum(size for size in sizes if isinstance(size, float))
+    if fractions > 1 + 1e-9:
+        yield f"process.train.dataloader: the fractions add up to {fractions:g}, more than 1"
+
+
+def _continued(config: TrainConfig) -> Iterator[str]:
+    """Require that a run to be continued is named and holds models."""
+    continued = config.process.train.continued
+    if not continued.enable:
+        return
+    name = "process.train.continued.previous_output_dir"
+    if continued.previous_output_dir is None:
+        yield f"{name}: must name the earlier run's folder because continued.enable is true"
+    elif not (continued.previous_output_dir / "model").is_dir():
+        yield (
+            f"{name}: {continued.previous_output_dir} holds no folder model/; "
+            "expected the folder of an earlier run"
+        )
