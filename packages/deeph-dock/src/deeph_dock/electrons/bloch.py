@@ -211,9 +211,9 @@ class HamiltonianK:
                 "(orthogonal_basis false): bands need the overlap"
             )
         counts = np.asarray(info.orbital_counts(structure), dtype=np.int64)
-        _check_sizes("hamiltonian", hamiltonian, counts * info.spin_factor)
+        _check("H", hamiltonian, counts * info.spin_factor)
         if overlap is not None:
-            _check_sizes("overlap", overlap, counts)
+            _check("S", overlap, counts)
         spin = spin_of(info, hamiltonian)
         channels, sites = _spin_channels(hamiltonian, spin, counts)
         sums = tuple(_lattice_sum(groups, sites) for groups in channels)
@@ -290,12 +290,12 @@ def spin_of(info: SystemInfo, hamiltonian: BlockMatrix) -> str:
     return "collinear"
 
 
-def _check_sizes(name: str, matrix: BlockMatrix, sizes: IntArray) -> None:
-    """Raise unless every block has the rows and columns of its atoms."""
+def _check(name: str, matrix: BlockMatrix, sizes: IntArray) -> None:
+    """Raise unless every block has the rows and columns of its atoms and finite entries."""
     atoms = matrix.atom_pairs[:, 3:]
     if len(atoms) == 0 or atoms.min() < 0 or atoms.max() >= len(sizes):
         raise InputError(
-            f"{name}.h5: atom_pairs: atoms must be 0..{len(sizes) - 1} as in POSCAR, found "
+            f"{name}: atom_pairs: atoms must be 0..{len(sizes) - 1} as in POSCAR, found "
             + ("no pairs" if len(atoms) == 0 else f"{atoms.min()}..{atoms.max()}")
             + ": is the file of another structure?"
         )
@@ -304,9 +304,16 @@ def _check_sizes(name: str, matrix: BlockMatrix, sizes: IntArray) -> None:
         row = int(wrong[0])
         i, j = (int(x) for x in atoms[row])
         raise InputError(
-            f"{name}.h5: chunk_shapes row {row}: found {tuple(matrix.chunk_shapes[row].tolist())}, "
+            f"{name}: chunk_shapes row {row}: found {tuple(matrix.chunk_shapes[row].tolist())}, "
             f"but atoms {i} and {j} have {int(sizes[i])} and {int(sizes[j])} orbitals by "
             f"info.json ({len(wrong)} rows differ): is the file of another structure or basis?"
+        )
+    if not np.isfinite(matrix.entries).all():
+        entry = int(np.flatnonzero(~np.isfinite(matrix.entries))[0])
+        row = int(np.searchsorted(matrix.chunk_boundaries, entry, side="right")) - 1
+        raise InputError(
+            f"{name}: entries: NaN or infinite values, first in the block of pair "
+            f"{tuple(matrix.atom_pairs[row].tolist())}: compute or convert this matrix again"
         )
 
 

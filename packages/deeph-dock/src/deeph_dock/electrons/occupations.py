@@ -143,7 +143,7 @@ class FermiLevel:
         return self.vbm is None
 
 
-def occupations(
+def occupation(
     energies: FloatArray, level: float, smearing: str = "fermi-dirac", width: float = 0.025
 ) -> FloatArray:
     """Occupation 0..1 of each state.
@@ -191,7 +191,7 @@ def fermi_level(
     electrons_per_band : int
         2 without spin, 1 for collinear and spin-orbit energies.
     smearing, width
-        As in `occupations`.
+        As in `occupation`.
     mesh
         Kept in the result.
 
@@ -249,7 +249,7 @@ def _solve_level(
     flat = energies.transpose(1, 0, 2).reshape(len(weights), -1)
 
     def filled(level: float) -> float:
-        return float(weights @ occupations(flat, level, smearing, width).sum(axis=1))
+        return float(weights @ occupation(flat, level, smearing, width).sum(axis=1))
 
     low, high = float(flat.min()), float(flat.max())
     reach = width

@@ -92,8 +92,6 @@ def _solve(h: ComplexArray, s: ComplexArray, kpoint: FloatArray) -> FloatArray:
     except LinAlgError as failure:
         lowest = float(np.linalg.eigvalsh(s)[0])
         place = ", ".join(f"{x:.6g}" for x in kpoint)
-        if not np.all(np.isfinite(h)):
-            raise InputError(f"H(k) at k = ({place}) holds NaN or infinite values") from failure
         raise InputError(
             f"S(k) at k = ({place}) is not positive definite: its lowest eigenvalue is "
             f"{lowest:.3e}. The overlap is damaged or the basis is linearly dependent; "

@@ -1,0 +1,1 @@
+"""Results to files, and files of other programs."""
