@@ -184,7 +184,7 @@ class Dataset:
             return cls(path, [StructureFolder(path, absolute.name)])
         top = path / DFT_FOLDER if (path / DFT_FOLDER).is_dir() else path
         root = path.parent if top == path and absolute.name == DFT_FOLDER else path
-        found = _search(top) if depth is None else _at_depth(top, depth)
+        found = find_folders(top, whole=True) if depth is None else _at_depth(top, depth)
         if not found:
             at = "" if depth is None else f" at depth {depth}"
             raise InputError(
@@ -301,21 +301,44 @@ def _subfolders(path: Path) -> list[str]:
         return sorted(e.name for e in entries if e.name[0] not in "._" and e.is_dir())
 
 
-def _search(top: Path) -> list[str]:
-    """Find all structures below `top`, also inside linked folders, never inside a structure."""
+def find_folders(top: Path, whole: bool = False) -> list[str]:
+    """Find folders of structures below `top`, also inside linked folders.
+
+    Parameters
+    ----------
+    top : Path
+        Where to search. It may be such a folder itself: its name is then empty.
+    whole : bool
+        Whether POSCAR and info.json must both be there; else any file of the format is enough.
+
+    Returns
+    -------
+    list of str
+        Paths relative to `top`, with "/". Nothing is searched inside a folder that was found.
+    """
     found: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    waiting = [""]
-    while waiting:
-        name = waiting.pop()
-        status = (top / name).stat()
-        if (status.st_dev, status.st_ino) in seen and not is_structure(top / name):
+    above: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while above:
+        name, parents = above.pop()
+        path = top / name
+        status = path.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in parents:
             continue  # a link that leads back up
-        seen.add((status.st_dev, status.st_ino))
-        for child in _subfolders(top / name):
-            below = f"{name}/{child}" if name else child
-            (found if is_structure(top / below) else waiting).append(below)
+        if is_structure(path) or (not whole and any(map(os.path.lexists, _own_files(path)))):
+            found.append(name)
+            continue
+        children = _subfolders(path)
+        above += [
+            (f"{name}/{child}" if name else child, parents | {identity}) for child in children
+        ]
     return found
+
+
+def _own_files(path: Path) -> list[Path]:
+    """List the files by which a folder is known as a structure, even if others are missing."""
+    names = [POSCAR_FILE, INFO_FILE, *(name for names in MATRIX_FILES.values() for name in names)]
+    return [path / name for name in names]
 
 
 def _at_depth(top: Path, depth: int) -> list[str]:
@@ -326,16 +349,32 @@ def _at_depth(top: Path, depth: int) -> list[str]:
     return [name for name in level if is_structure(top / name)]
 
 
+def odd_depths(names: Sequence[str]) -> list[str]:
+    """Name the folders that do not lie as deep as most of them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Ids with "/" between their parts.
+
+    Returns
+    -------
+    list of str
+        Empty if all depths are equal.
+    """
+    depths = [name.count("/") for name in names]
+    common = max(sorted(set(depths)), key=depths.count, default=0)
+    return [name for name, depth in zip(names, depths, strict=True) if depth != common]
+
+
 def _refuse_mixed(top: Path, found: Sequence[str]) -> None:
     """Refuse structures at different depths."""
-    depths = [name.count("/") for name in found]
-    common = max(sorted(set(depths)), key=depths.count)
-    odd = [name for name, depth in zip(found, depths, strict=True) if depth != common]
+    odd = odd_depths(found)
     if odd:
         shown = ", ".join(odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
         raise InputError(
-            f"{top}: structures at different depths: most lie {common} folders deep, "
-            f"but not {shown}; move them, or give the depth"
+            f"{top}: structures at different depths: not as deep as most are {shown}; "
+            "move them, or give the depth"
         )
 
 

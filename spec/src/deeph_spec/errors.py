@@ -1,6 +1,8 @@
-"""The one exception that users see: input that cannot be used, said in one line."""
+"""What is wrong with input: the one exception that users see, and the record of a broken rule."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 
 class InputError(Exception):
@@ -22,3 +24,25 @@ class InputError(Exception):
         super().__init__(" ".join(message.split()))
         self.rule = rule
         self.key = key
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in one key of a file.
+
+    Parameters
+    ----------
+    rule : str
+        Rule of the format, e.g. ``"E08"``.
+    key : str
+        Key of the file; empty for the file as a whole.
+    message : str
+        What was found and what was expected.
+    remedy : str
+        What to do.
+    """
+
+    rule: str
+    key: str
+    message: str
+    remedy: str

@@ -8,9 +8,11 @@ more of the entries than what is asked for.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,7 @@ Int = NDArray[np.int64]
 UNITS = {"hamiltonian": "eV", "overlap": "1", "density_matrix": "1", "position_matrix": "Å"}
 KEYS = ("atom_pairs", "chunk_shapes", "chunk_boundaries", "entries")
 MAX_BYTES = 256 * 2**20
+ENTRY_TYPES = tuple(map(np.dtype, ("f4", "f8", "c8", "c16")))
 _GAP_BYTES = 2**20
 _CHUNK_BYTES = 2**20
 
@@ -80,7 +83,10 @@ def _why(path: Path, message: str) -> str:
 
 def _dataset(file: h5py.File, key: str, path: Path) -> h5py.Dataset:
     """Give one dataset of the file."""
-    item = file.get(key)
+    try:
+        item = file.get(key)
+    except KeyError:  # a link to nowhere
+        item = None
     if not isinstance(item, h5py.Dataset):
         found = "a group" if item is not None else "missing"
         raise InputError(
@@ -128,7 +134,115 @@ def read_pairs(path: str | os.PathLike[str]) -> Int:
         return _indices(file, "atom_pairs", 5, Path(path))
 
 
-def _layout(file: h5py.File, path: Path) -> tuple[Int, Int, Int, h5py.Dataset, np.dtype[Any]]:
+def _slabs(starts: Int, ends: Int, gap: int, most: int) -> Iterator[tuple[int, int]]:
+    """Cut blocks into runs [first, last) without large gaps and with at most `most` entries."""
+    cuts = np.flatnonzero(starts[1:] - ends[:-1] > gap) + 1
+    edges = [0, *cuts.tolist(), len(starts)]
+    for run_first, run_last in pairwise(edges):
+        first = run_first
+        while first < run_last:
+            last = int(np.searchsorted(ends[:run_last], starts[first] + most, side="right"))
+            last = max(last, first + 1)
+            yield first, last
+            first = last
+
+
+@dataclass(frozen=True, eq=False)
+class OpenMatrix:
+    """A matrix file that is open, with its indices in memory and its entries on the disk.
+
+    Parameters
+    ----------
+    atom_pairs : (P, 5) int64 array
+        R1, R2, R3, i, j of each block.
+    chunk_shapes : (P, 2) int64 array
+        Rows and columns of each block.
+    chunk_boundaries : (P + 1,) int64 array
+        Offsets into the entries.
+    entries : h5py.Dataset
+        (E,) or (3, E).
+    """
+
+    atom_pairs: Int
+    chunk_shapes: Int
+    chunk_boundaries: Int
+    entries: h5py.Dataset
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the entries, in native byte order."""
+        return self.entries.dtype.newbyteorder("=")
+
+    def everything(self) -> BlockMatrix:
+        """Read all blocks.
+
+        Returns
+        -------
+        BlockMatrix
+            In the order of the file.
+        """
+        values = np.empty(self.entries.shape, self.dtype)
+        if values.size:
+            self.entries.read_direct(values)
+        return self._blocks(slice(None), self.chunk_boundaries, values)
+
+    def some(self, rows: Int) -> BlockMatrix:
+        """Read some blocks, in slabs that bridge small gaps.
+
+        Parameters
+        ----------
+        rows : (Q,) int64 array
+            Increasing row numbers.
+
+        Returns
+        -------
+        BlockMatrix
+            These blocks.
+        """
+        starts, ends = self.chunk_boundaries[rows], self.chunk_boundaries[rows + 1]
+        kept = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(ends - starts, out=kept[1:])
+        values = np.empty((*self.entries.shape[:-1], int(kept[-1])), self.dtype)
+        size = self.dtype.itemsize
+        for first, last in _slabs(starts, ends, _GAP_BYTES // size, MAX_BYTES // size):
+            low, high = int(starts[first]), int(ends[last - 1])
+            depth = np.zeros(high - low + 1, np.int8)
+            np.add.at(depth, starts[first:last] - low, 1)
+            np.add.at(depth, ends[first:last] - low, -1)
+            wanted = np.cumsum(depth[:-1], dtype=np.int8).astype(bool)
+            values[..., kept[first] : kept[last]] = self.entries[..., low:high][..., wanted]
+        return self._blocks(rows, kept, values)
+
+    def pieces(self, max_bytes: int = MAX_BYTES) -> Iterator[tuple[int, BlockMatrix]]:
+        """Read all blocks in pieces of bounded size.
+
+        Parameters
+        ----------
+        max_bytes : int
+            Most bytes of entries in a piece; a single larger block is a piece of its own.
+
+        Yields
+        ------
+        first : int
+            Row number of the first block.
+        piece : BlockMatrix
+            Consecutive blocks.
+        """
+        starts, ends = self.chunk_boundaries[:-1], self.chunk_boundaries[1:]
+        most = max_bytes // (self.dtype.itemsize * math.prod(self.entries.shape[:-1]))
+        for first, last in _slabs(starts, ends, 0, most):
+            low, high = int(starts[first]), int(starts[first] if first == last else ends[last - 1])
+            values = self.entries[..., low:high].astype(self.dtype, copy=False)
+            rows = slice(first, last)
+            yield first, self._blocks(rows, self.chunk_boundaries[first : last + 1] - low, values)
+
+    def _blocks(self, rows: slice | Int, boundaries: Int, values: NDArray[Any]) -> BlockMatrix:
+        from deeph_spec.blocks import BlockMatrix
+
+        return BlockMatrix(self.atom_pairs[rows], self.chunk_shapes[rows], boundaries, values)
+
+
+def _checked(file: h5py.File, path: Path) -> OpenMatrix:
     """Read the three index datasets and check that they fit the entries."""
     pairs = _indices(file, "atom_pairs", 5, path)
     shapes = _indices(file, "chunk_shapes", 2, path)
@@ -156,15 +270,16 @@ def _layout(file: h5py.File, path: Path) -> tuple[Int, Int, Int, h5py.Dataset, n
             rule="E24" if (boundaries < 0).any() else "E23",
             key="chunk_boundaries",
         )
-    layout = entries.shape in ((boundaries[-1],), (3, boundaries[-1]))
-    if not layout or entries.dtype not in ("f4", "f8", "c8", "c16"):
+    matrix = OpenMatrix(pairs, shapes, boundaries, entries)
+    fits = entries.shape in ((boundaries[-1],), (3, boundaries[-1]))
+    if not fits or matrix.dtype not in ENTRY_TYPES:
         raise InputError(
             f"{path}: entries: {entries.dtype} of shape {entries.shape}, expected "
             f"{boundaries[-1]} real or complex numbers of 32 or 64 bits",
             rule="E25",
             key="entries",
         )
-    return pairs, shapes, boundaries, entries, entries.dtype.newbyteorder("=")
+    return matrix
 
 
 def read(
@@ -189,54 +304,12 @@ def read(
     InputError
         With file and key, if the file is missing or not a matrix.
     """
-    from deeph_spec.blocks import BlockMatrix
-
     with open_matrix(path) as file:
-        pairs, shapes, boundaries, entries, dtype = _layout(file, Path(path))
+        matrix = _checked(file, Path(path))
         if where is None:
-            values = np.empty(entries.shape, dtype)
-            if values.size:
-                entries.read_direct(values)
-            return BlockMatrix(pairs, shapes, boundaries, values)
-        rows = np.unique(np.arange(len(pairs))[np.asarray(where(pairs))])
-        return _read_rows(entries, dtype, pairs, shapes, boundaries, rows)
-
-
-def _read_rows(
-    entries: h5py.Dataset,
-    dtype: np.dtype[Any],
-    pairs: Int,
-    shapes: Int,
-    boundaries: Int,
-    rows: Int,
-) -> BlockMatrix:
-    """Read some blocks, in slabs that bridge small gaps."""
-    from deeph_spec.blocks import BlockMatrix
-
-    starts, ends = boundaries[rows], boundaries[rows + 1]
-    kept = np.concatenate([[0], np.cumsum(ends - starts)])
-    values = np.empty((*entries.shape[:-1], int(kept[-1])), dtype)
-    gap = _GAP_BYTES // dtype.itemsize
-    for first, last in _slabs(starts, ends, gap, MAX_BYTES // dtype.itemsize):
-        slab = entries[..., int(starts[first]) : int(ends[last - 1])]
-        wanted = np.zeros(slab.shape[-1] + 1, np.int8)
-        np.add.at(wanted, starts[first:last] - starts[first], 1)
-        np.add.at(wanted, ends[first:last] - starts[first], -1)
-        values[..., kept[first] : kept[last]] = slab[..., np.cumsum(wanted[:-1]).astype(bool)]
-    return BlockMatrix(pairs[rows], shapes[rows], kept, values)
-
-
-def _slabs(starts: Int, ends: Int, gap: int, most: int) -> Iterator[tuple[int, int]]:
-    """Cut blocks into runs [first, last) without large gaps and with at most `most` entries."""
-    cuts = np.flatnonzero(starts[1:] - ends[:-1] > gap) + 1
-    edges = [0, *cuts.tolist(), len(starts)]
-    for run_first, run_last in pairwise(edges):
-        first = run_first
-        while first < run_last:
-            last = int(np.searchsorted(ends[:run_last], starts[first] + most, side="right"))
-            last = max(last, first + 1)
-            yield first, last
-            first = last
+            return matrix.everything()
+        rows = np.arange(len(matrix.atom_pairs))[np.asarray(where(matrix.atom_pairs))]
+        return matrix.some(np.unique(rows))
 
 
 def iter_read(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Iterator[BlockMatrix]:
@@ -259,19 +332,9 @@ def iter_read(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Itera
     InputError
         With file and key, if the file is missing or not a matrix.
     """
-    from deeph_spec.blocks import BlockMatrix
-
     with open_matrix(path) as file:
-        pairs, shapes, boundaries, entries, dtype = _layout(file, Path(path))
-        most = max_bytes // (dtype.itemsize * int(np.prod(entries.shape[:-1])))
-        for first, last in _slabs(boundaries[:-1], boundaries[1:], 0, most):
-            low, high = int(boundaries[first]), int(boundaries[last])
-            yield BlockMatrix(
-                pairs[first:last],
-                shapes[first:last],
-                boundaries[first : last + 1] - low,
-                entries[..., low:high].astype(dtype, copy=False),
-            )
+        for _, piece in _checked(file, Path(path)).pieces(max_bytes):
+            yield piece
 
 
 def write(

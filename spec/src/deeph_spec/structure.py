@@ -154,7 +154,9 @@ class Structure:
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}", rule="E01") from error
+            reason = "missing" if isinstance(error, FileNotFoundError) else error.strerror
+            message = f"{path}: POSCAR cannot be read: {reason}; every structure needs one"
+            raise InputError(message, rule="E01") from error
         return _parse(text, str(path))
 
     def write(self, path: str | os.PathLike[str], comment: str = "") -> None:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from deeph_spec.errors import InputError
+from deeph_spec.errors import InputError, Problem
 from deeph_spec.files import write_text
 from deeph_spec.orbitals import L_MAX, orbital_count
 from deeph_spec.structure import ATOMIC_NUMBERS, Structure
@@ -37,28 +37,6 @@ _KNOWN = (
     "spin",
     "provenance",
 )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong in one key of a file.
-
-    Parameters
-    ----------
-    rule : str
-        Rule of the format, e.g. ``"E08"``.
-    key : str
-        Key of the file; empty for the file as a whole.
-    message : str
-        What was found and what was expected.
-    remedy : str
-        What to do.
-    """
-
-    rule: str
-    key: str
-    message: str
-    remedy: str
 
 
 @dataclass(frozen=True)
@@ -331,7 +309,8 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}", rule="E02") from error
+        reason = "missing" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"{path}: cannot be read: {reason}; copy it anew", rule="E02") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text", rule="E07") from error
     try:
