@@ -22,7 +22,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from deeph_spec import pairs as pair_lists
 from deeph_spec.errors import InputError
 from deeph_spec.matrix_files import iter_read, read, read_pairs, write
-from deeph_spec.ragged import boundaries_of, gather, scatter, shape_groups, shapes_from_atoms
+from deeph_spec.ragged import (
+    boundaries_of,
+    differing,
+    gather,
+    scatter,
+    shape_groups,
+    shapes_from_atoms,
+)
 
 __all__ = ["BlockMatrix", "iter_read", "merge_pairs", "read", "read_pairs"]
 
@@ -193,8 +200,7 @@ class BlockMatrix:
         (P,) bool array
             True for (0, 0, 0, i, i).
         """
-        at_home = (self.atom_pairs[:, :3] == 0).all(axis=1)
-        return at_home & (self.atom_pairs[:, 3] == self.atom_pairs[:, 4])
+        return pair_lists.on_site(self.atom_pairs)
 
     def rows_of(self, pairs: ArrayLike) -> Int:
         """Find pairs.
@@ -262,12 +268,13 @@ class BlockMatrix:
             shapes = shapes_from_atoms(self.atom_pairs, self.chunk_shapes, pairs)
         shapes = np.asarray(shapes, dtype=np.int64).reshape(-1, 2)
         rows = self.rows_of(pairs)
-        wrong = (rows >= 0) & (self.chunk_shapes[rows] != shapes).any(axis=1) if len(self) else []
-        if np.any(wrong):
-            first = int(np.flatnonzero(wrong)[0])
-            stored = _x(self.chunk_shapes[rows[first]])
+        stored = np.flatnonzero(rows >= 0)
+        wrong = stored[differing(self.chunk_shapes[rows[stored]], shapes[stored])]
+        if len(wrong):
+            first = int(wrong[0])
+            found = _x(self.chunk_shapes[rows[first]])
             raise InputError(
-                f"pair {tuple(pairs[first].tolist())}: block of {stored} where "
+                f"pair {tuple(pairs[first].tolist())}: block of {found} where "
                 f"{_x(shapes[first])} is expected; are these matrices of one structure?"
             )
         return self._taken(rows, pairs, shapes)
@@ -333,9 +340,9 @@ class BlockMatrix:
     ) -> Iterator[tuple[Int, NDArray[Any]]]:
         """Yield rows and combine(block, adjoint of the partner's block), in bounded pieces."""
         partner = self.partner_rows()
-        matching = self.chunk_shapes[partner] == self.chunk_shapes[:, ::-1]
-        if not np.all(matching[partner >= 0]):
-            first = int(np.flatnonzero((partner >= 0) & ~matching.all(axis=1))[0])
+        wrong = differing(self.chunk_shapes[partner], self.chunk_shapes[:, ::-1]) & (partner >= 0)
+        if wrong.any():
+            first = int(np.flatnonzero(wrong)[0])
             raise InputError(
                 f"pair {tuple(self.atom_pairs[first].tolist())}: block of "
                 f"{_x(self.chunk_shapes[first])}, its partner of "

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from deeph_spec.errors import InputError
 from deeph_spec.files import replace_file
+from deeph_spec.ragged import gather, scatter, shape_groups
 from deeph_spec.system import FORMAT_VERSION
 
 if TYPE_CHECKING:
@@ -205,12 +206,11 @@ class OpenMatrix:
         values = np.empty((*self.entries.shape[:-1], int(kept[-1])), self.dtype)
         size = self.dtype.itemsize
         for first, last in _slabs(starts, ends, _GAP_BYTES // size, MAX_BYTES // size):
-            low, high = int(starts[first]), int(ends[last - 1])
-            depth = np.zeros(high - low + 1, np.int8)
-            np.add.at(depth, starts[first:last] - low, 1)
-            np.add.at(depth, ends[first:last] - low, -1)
-            wanted = np.cumsum(depth[:-1], dtype=np.int8).astype(bool)
-            values[..., kept[first] : kept[last]] = self.entries[..., low:high][..., wanted]
+            low = int(starts[first])
+            slab = self.entries[..., low : int(ends[last - 1])]
+            for members, (height, width) in shape_groups(self.chunk_shapes[rows[first:last]]):
+                stack = gather(slab, starts[first + members] - low, height, width)
+                scatter(values, kept[first + members], stack)
         return self._blocks(rows, kept, values)
 
     def pieces(self, max_bytes: int = MAX_BYTES) -> Iterator[tuple[int, BlockMatrix]]:

@@ -30,6 +30,24 @@ def partners(pairs: Pairs) -> Pairs:
     return np.concatenate([-pairs[:, :3], pairs[:, 4:5], pairs[:, 3:4]], axis=1)
 
 
+def on_site(pairs: Pairs) -> NDArray[np.bool_]:
+    """Tell which rows are an atom with itself, (0, 0, 0, i, i).
+
+    Parameters
+    ----------
+    pairs : (P, 5) int64 array
+        R1, R2, R3, i, j.
+
+    Returns
+    -------
+    (P,) bool array
+        True for on-site pairs.
+    """
+    at_home = (pairs[:, 0] == 0) & (pairs[:, 1] == 0) & (pairs[:, 2] == 0)
+    same: NDArray[np.bool_] = at_home & (pairs[:, 3] == pairs[:, 4])
+    return same
+
+
 def encode(*lists: Pairs) -> list[NDArray[np.int64]]:
     """Turn rows into integers: equal rows get equal keys, and keys sort like rows.
 

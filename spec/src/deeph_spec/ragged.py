@@ -30,6 +30,23 @@ def boundaries_of(chunk_shapes: Int) -> Int:
     return boundaries
 
 
+def differing(first: Int, second: Int) -> NDArray[np.bool_]:
+    """Tell which of two lists of shapes differ.
+
+    Parameters
+    ----------
+    first, second : (P, 2) int64 arrays
+        Rows and columns of blocks.
+
+    Returns
+    -------
+    (P,) bool array
+        True where they differ. Column by column: reductions over two numbers are slow.
+    """
+    different: NDArray[np.bool_] = (first[:, 0] != second[:, 0]) | (first[:, 1] != second[:, 1])
+    return different
+
+
 def shape_groups(chunk_shapes: Int) -> list[tuple[Int, tuple[int, int]]]:
     """Group rows of equal shape.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deeph_spec import pairs as pair_lists
 from deeph_spec.errors import Problem
 from deeph_spec.matrix_files import ENTRY_TYPES, KEYS, OpenMatrix
+from deeph_spec.ragged import differing
 
 Int = NDArray[np.int64]
 
@@ -80,7 +81,7 @@ def is_spinful(kind: str, expected: Expected) -> bool | None:
 
 def check_indices(
     file: h5py.File, kind: str, expected: Expected
-) -> tuple[list[Problem], OpenMatrix | None]:
+) -> tuple[list[Problem], OpenMatrix | None, Int]:
     """Check everything but the values of the entries.
 
     Parameters
@@ -98,6 +99,8 @@ def check_indices(
         What is wrong.
     matrix : OpenMatrix or None
         The file, if its entries can be taken apart into blocks.
+    partner : (P,) int64 array
+        Row of the Hermitian partner of each pair, or -1.
     """
     found: list[Problem] = []
     datasets: dict[str, h5py.Dataset] = {}
@@ -124,11 +127,13 @@ def check_indices(
     elif boundaries is not None and datasets["chunk_boundaries"].dtype.itemsize < 8:
         message = f"stored as {datasets['chunk_boundaries'].dtype}, which overflows at 2^31"
         found.append(Problem("W08", "chunk_boundaries", message, "rewrite as int64"))
+    partner = np.zeros(0, np.int64)
     if pairs is not None:
-        found += _pair_problems(pairs, expected)
+        partner = pair_lists.partner_rows(pairs)
+        found += _pair_problems(pairs, partner, expected)
     sound = True
     if pairs is not None and shapes is not None:
-        wrong = _shape_problems(pairs, shapes, kind, expected)
+        wrong = _shape_problems(pairs, partner, shapes, kind, expected)
         sound = not wrong
         found += wrong
     if boundaries is not None and shapes is not None:
@@ -137,11 +142,11 @@ def check_indices(
         found += _entry_problems(datasets["entries"], boundaries, kind)
     unusable = {"E16", "E17", "E18", "E22", "E23", "E24", "E25"}
     if not sound or any(problem.rule in unusable for problem in found):
-        return found, None
+        return found, None, partner
     assert pairs is not None
     assert shapes is not None
     assert boundaries is not None
-    return found, OpenMatrix(pairs, shapes, boundaries, datasets["entries"])
+    return found, OpenMatrix(pairs, shapes, boundaries, datasets["entries"]), partner
 
 
 def _item(file: h5py.File, key: str) -> Any:
@@ -170,7 +175,7 @@ def _pair(row: Int) -> str:
     return f"R = ({r1}, {r2}, {r3}), i = {i}, j = {j}"
 
 
-def _pair_problems(pairs: Int, expected: Expected) -> list[Problem]:
+def _pair_problems(pairs: Int, partner: Int, expected: Expected) -> list[Problem]:
     """Check indices, duplicates, on-site pairs and partners: E18 to E21."""
     found: list[Problem] = []
     atoms = len(expected.symbols) if expected.symbols is not None else None
@@ -194,14 +199,14 @@ def _pair_problems(pairs: Int, expected: Expected) -> list[Problem]:
         message = f"rows {first} and {second}: {_pair(pairs[first])} is stored twice"
         more = f" ({len(twice)} such rows)" if len(twice) > 1 else ""
         found.append(Problem("E19", "atom_pairs", message + more, "store each pair once"))
-    on_site = (pairs[:, :3] == 0).all(axis=1) & (indices[:, 0] == indices[:, 1])
+    on_site = pair_lists.on_site(pairs)
     wanted = np.arange(atoms) if atoms is not None else np.unique(indices)
     missing = np.setdiff1d(wanted, indices[on_site, 0])
     if len(missing):
         message = f"no on-site pair (0, i, i) of atom {missing[0]}"
         more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
         found.append(Problem("E20", "atom_pairs", message + more, "store every on-site block"))
-    lonely = np.flatnonzero(pair_lists.partner_rows(pairs) < 0)
+    lonely = np.flatnonzero(partner < 0)
     if len(lonely):
         message = f"row {lonely[0]}: {_pair(pairs[lonely[0]])} has no partner (-R, j, i)"
         more = f" ({len(lonely)} of {len(pairs)} rows)" if len(lonely) > 1 else ""
@@ -209,17 +214,18 @@ def _pair_problems(pairs: Int, expected: Expected) -> list[Problem]:
     return found
 
 
-def _shape_problems(pairs: Int, shapes: Int, kind: str, expected: Expected) -> list[Problem]:
+def _shape_problems(
+    pairs: Int, partner: Int, shapes: Int, kind: str, expected: Expected
+) -> list[Problem]:
     """Check block shapes against the orbitals of the two atoms: E22."""
     if len(shapes) != len(pairs):
         message = f"{len(shapes)} rows for {len(pairs)} pairs"
         return [Problem("E22", "chunk_shapes", message, "make the file anew")]
-    if (shapes < 1).any():
+    if shapes.min() < 1:
         row = int(np.flatnonzero((shapes < 1).any(axis=1))[0])
         message = f"row {row}: {shapes[row, 0]} x {shapes[row, 1]}, expected 1 or more"
         return [Problem("E22", "chunk_shapes", message, "make the file anew")]
-    partner = pair_lists.partner_rows(pairs)
-    turned = np.any(shapes[partner] != shapes[:, ::-1], axis=1) & (partner >= 0)
+    turned = differing(shapes[partner], shapes[:, ::-1]) & (partner >= 0)
     spinful = is_spinful(kind, expected)
     if expected.orbitals is None or expected.symbols is None or spinful is None:
         if turned.any():
@@ -230,10 +236,11 @@ def _shape_problems(pairs: Int, shapes: Int, kind: str, expected: Expected) -> l
             )
             return [Problem("E22", "chunk_shapes", message, "make the file anew")]
         return []
-    inside = ((pairs[:, 3:] >= 0) & (pairs[:, 3:] < len(expected.orbitals))).all(axis=1)
+    outside = (pairs[:, 3:] < 0) | (pairs[:, 3:] >= len(expected.orbitals))
+    inside = ~(outside[:, 0] | outside[:, 1])
     counts = expected.orbitals[np.where(inside[:, None], pairs[:, 3:], 0)]
     right = counts * (2 if spinful else 1)
-    wrong = np.flatnonzero(inside & (shapes != right).any(axis=1))
+    wrong = np.flatnonzero(inside & differing(shapes, right))
     if not len(wrong):
         return []
     row = int(wrong[0])

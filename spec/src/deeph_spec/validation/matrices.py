@@ -77,11 +77,11 @@ def check_matrix(
     kind = kind_of(quantity)
     try:
         with open_matrix(path) as file:
-            found, matrix = check_indices(file, kind, expected)
+            found, matrix, partner = check_indices(file, kind, expected)
             if matrix is None:
                 return found, None
             found += _type_problems(matrix, kind, expected)
-            found += _value_problems(matrix, kind, expected, max_bytes)
+            found += _value_problems(matrix, partner, kind, expected, max_bytes)
             return found, Pattern(matrix.atom_pairs, matrix.chunk_shapes)
     except InputError as error:
         return [problem_of(error, path, "E15")], None
@@ -103,7 +103,7 @@ def _type_problems(matrix: OpenMatrix, kind: str, expected: Expected) -> list[Pr
 
 
 def _value_problems(
-    matrix: OpenMatrix, kind: str, expected: Expected, max_bytes: int
+    matrix: OpenMatrix, partner: Int, kind: str, expected: Expected, max_bytes: int
 ) -> list[Problem]:
     """Check the entries: E26, E30 to E34 and warnings."""
     diagonal, offsets = np.zeros(0), np.zeros(1, np.int64)
@@ -115,6 +115,7 @@ def _value_problems(
     tolerance = _HERMITIAN.get(kind, ("", 1.0, 1.0, ""))[1]
     result = scan(
         matrix,
+        partner,
         spinful=bool(is_spinful(kind, expected)),
         diagonal=diagonal if positive else None,
         offsets=offsets,

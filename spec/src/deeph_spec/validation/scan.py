@@ -81,7 +81,7 @@ def on_site_diagonals(matrix: OpenMatrix, max_bytes: int = MAX_BYTES) -> tuple[F
         Where each atom's orbitals begin.
     """
     pairs, shapes = matrix.atom_pairs, matrix.chunk_shapes
-    rows = np.flatnonzero((pairs[:, :3] == 0).all(axis=1) & (pairs[:, 3] == pairs[:, 4]))
+    rows = np.flatnonzero(pair_lists.on_site(pairs))
     sizes = np.zeros(int(pairs[:, 3:].max()) + 1, np.int64)
     sizes[pairs[:, 3]] = shapes[:, 0]
     offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -132,6 +132,7 @@ class GammaSum:
 
 def scan(
     matrix: OpenMatrix,
+    partner: Int,
     *,
     spinful: bool = False,
     diagonal: Float | None = None,
@@ -146,6 +147,8 @@ def scan(
     ----------
     matrix : OpenMatrix
         The file; block shapes of partners must be the transposed of each other.
+    partner : (P,) int64 array
+        Row of the Hermitian partner of each pair, or -1.
     spinful : bool
         Whether blocks are [[uu, ud], [du, dd]].
     diagonal, offsets : arrays, optional
@@ -164,13 +167,11 @@ def scan(
     """
     result = Scan()
     vectors = matrix.entries.ndim > 1  # position matrix: no Hermitian rule, no spin
-    partner = pair_lists.partner_rows(matrix.atom_pairs)
-    count = len(partner)
     kind = np.complex128 if matrix.dtype.kind == "c" else np.float64
-    sketch = np.zeros((count, _PROJECTIONS), kind)
+    sketch = np.zeros((_PROJECTIONS, len(partner)), kind)
     side = int(matrix.chunk_shapes.max())
     weights = np.random.default_rng(20210813).standard_normal((_PROJECTIONS, side, side))
-    scale = None if diagonal is None else 1 / np.sqrt(diagonal)
+    diagonal = None if diagonal is None or diagonal.size == 0 else diagonal
     for first, piece in matrix.pieces(max(1, max_bytes // 4)):
         _look_at_flat(result, piece.entries, piece.chunk_boundaries, first)
         if vectors:
@@ -178,16 +179,20 @@ def scan(
         for members, stack in piece.by_shape():
             rows = first + members
             pairs = piece.atom_pairs[members]
-            sketch[rows] = _sketched(stack, weights, rows < partner[rows])
             _look_at_on_site(result, rows[partner[rows] == rows], stack[partner[rows] == rows])
+            leads = rows < partner[rows]
+            for chosen, turned in ((leads, False), (~leads, True)):
+                if chosen.any():
+                    part = stack if chosen.all() else stack[chosen]
+                    sketch[:, rows[chosen]] = _sketched(part, weights, turned)
             if spinful:
                 _look_at_spin(result, rows, stack)
-            if scale is not None and offsets is not None:
-                _look_at_schwarz(result, rows, pairs, stack, scale, offsets)
+            if diagonal is not None and offsets is not None:
+                _look_at_schwarz(result, rows, pairs, stack, diagonal, offsets)
             if gamma is not None:
                 gamma.add(pairs, stack)
     if not vectors:
-        result.zero_blocks = int(np.count_nonzero(~sketch.any(axis=1)))
+        result.zero_blocks = int(np.count_nonzero(~sketch.any(axis=0)))
         if result.broken_row < 0:
             _compare_exactly(result, matrix, partner, sketch, tolerance)
     return result
@@ -209,16 +214,18 @@ def _look_at_flat(result: Scan, entries: NDArray[Any], boundaries: Int, first: i
         result.is_complex = bool(entries.imag.any())
 
 
-def _sketched(stack: NDArray[Any], weights: Float, leads: NDArray[np.bool_]) -> NDArray[Any]:
-    """Reduce blocks to their four numbers, those that do not lead by their adjoint."""
+def _sketched(stack: NDArray[Any], weights: Float, turned: bool) -> NDArray[Any]:
+    """Reduce blocks, or their adjoints, to four numbers each, (4, p)."""
     count, height, width = stack.shape
-    direct = weights[:, :height, :width].reshape(_PROJECTIONS, -1)
-    adjoint = weights[:, :width, :height].swapaxes(1, 2).reshape(_PROJECTIONS, -1)
+    if turned:
+        chosen = weights[:, :width, :height].swapaxes(1, 2).reshape(_PROJECTIONS, -1)
+    else:
+        chosen = weights[:, :height, :width].reshape(_PROJECTIONS, -1)
     double = np.complex128 if stack.dtype.kind == "c" else np.float64
     flat = stack.reshape(count, -1).astype(double, copy=False)
     with np.errstate(invalid="ignore", over="ignore"):
-        both = flat @ np.concatenate([direct, adjoint]).T.astype(double)
-    return np.where(leads[:, None], both[:, :_PROJECTIONS], both[:, _PROJECTIONS:].conj())
+        numbers: NDArray[Any] = chosen.astype(double) @ flat.T
+    return numbers.conj() if turned else numbers
 
 
 def _look_at_on_site(result: Scan, rows: Int, stack: NDArray[Any]) -> None:
@@ -243,16 +250,21 @@ def _look_at_spin(result: Scan, rows: Int, stack: NDArray[Any]) -> None:
 
 
 def _look_at_schwarz(
-    result: Scan, rows: Int, pairs: Int, stack: NDArray[Any], scale: Float, offsets: Int
+    result: Scan, rows: Int, pairs: Int, stack: NDArray[Any], diagonal: Float, offsets: Int
 ) -> None:
     """Find a block with |S_ij|^2 > S_ii S_jj."""
-    left = scale[offsets[pairs[:, 3]][:, None] + np.arange(stack.shape[1])]
-    right = scale[offsets[pairs[:, 4]][:, None] + np.arange(stack.shape[2])]
-    scaled = np.abs(stack) * left[:, :, None]
-    scaled *= right[:, None, :]
-    wrong = (scaled.reshape(len(rows), -1).max(axis=1)) ** 2 > _SCHWARZ
-    if wrong.any() and result.schwarz_row < 0:
-        result.schwarz_row = int(rows[wrong.argmax()])
+    if result.schwarz_row >= 0:
+        return
+    largest = np.maximum(stack.max(axis=(1, 2)), -stack.min(axis=(1, 2)))
+    close = np.flatnonzero(~(largest < diagonal.min()))  # no other block can violate it
+    if not len(close):
+        return
+    stack, pairs = stack[close], pairs[close]
+    left = diagonal[offsets[pairs[:, 3]][:, None] + np.arange(stack.shape[1])]
+    right = diagonal[offsets[pairs[:, 4]][:, None] + np.arange(stack.shape[2])]
+    wrong = (stack**2 > _SCHWARZ * left[:, :, None] * right[:, None, :]).any(axis=(1, 2))
+    if wrong.any():
+        result.schwarz_row = int(rows[close[wrong.argmax()]])
 
 
 def _compare_exactly(
@@ -260,7 +272,7 @@ def _compare_exactly(
 ) -> None:
     """Read the pairs again whose four numbers differ most, and compare all entries."""
     leading = np.flatnonzero(partner > np.arange(len(partner)))
-    difference = np.abs(sketch[leading] - sketch[partner[leading]]).max(axis=1, initial=0.0)
+    difference = np.abs(sketch[:, leading] - sketch[:, partner[leading]]).max(axis=0, initial=0.0)
     suspects = np.flatnonzero(difference > 0.01 * tolerance)
     if len(suspects) > _COMPARED_EXACTLY:
         most = np.argpartition(difference[suspects], -_COMPARED_EXACTLY)[-_COMPARED_EXACTLY:]
