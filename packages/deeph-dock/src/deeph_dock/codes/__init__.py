@@ -21,11 +21,10 @@ from deeph_spec.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
-
     from deeph_spec.blocks import BlockMatrix
     from deeph_spec.structure import Structure
     from deeph_spec.system import SystemInfo
+    from numpy.typing import NDArray
 
 CODES: dict[str, str] = {"siesta": "deeph_dock.codes.siesta:SIESTA"}
 """Name of each code on the command line, and where its object is."""

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from deeph_spec.blocks import BlockMatrix
+from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
 from deeph_dock.codes.siesta.hsx import Hsx, Species
-from deeph_spec.blocks import BlockMatrix
-from deeph_spec.errors import InputError
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -123,9 +123,9 @@ def shells_of(species: Species) -> tuple[int, ...]:
     while at < len(numbers):
         width = 2 * numbers[at][1] + 1
         if numbers[at : at + width] != (numbers[at],) * width:
-            n, l, zeta = numbers[at]
+            n, degree, zeta = numbers[at]
             raise InputError(
-                f"species {species.label}: the shell n={n} l={l} zeta={zeta} does not have "
+                f"species {species.label}: the shell n={n} l={degree} zeta={zeta} does not have "
                 f"{width} orbitals; the file is damaged"
             )
         shells.append(numbers[at][1])
@@ -136,7 +136,7 @@ def shells_of(species: Species) -> tuple[int, ...]:
 def orbital_signs(species: Species) -> NDArray[np.int8]:
     """Give (-1)^m of each orbital of a species, m = -l..l inside a shell."""
     return np.concatenate(
-        [(-1) ** np.abs(np.arange(-l, l + 1)) for l in shells_of(species)]
+        [(-1) ** np.abs(np.arange(-k, k + 1)) for k in shells_of(species)]
     ).astype(np.int8)
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
 from deeph_dock.codes.siesta.geometry import Geometry
-from deeph_spec.errors import InputError
 
 _INCLUDE_DEPTH = 8
 _TRUE = ("true", ".true.", "t", "yes", "y", "")

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
 from deeph_spec.errors import InputError
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)

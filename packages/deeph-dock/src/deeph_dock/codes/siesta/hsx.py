@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
 from deeph_dock.codes.siesta.records import Records
-from deeph_spec.errors import InputError
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -284,7 +284,7 @@ def _read_later(records: Records) -> Hsx:
     species = []
     for label, valence, orbitals_of in named:
         numbers = records.read(f"quantum numbers of {label}", (np.int32, 3 * orbitals_of))[0]
-        triples = tuple((n, l, zeta) for n, l, zeta in numbers.reshape(-1, 3).tolist())
+        triples = tuple((q[0], q[1], q[2]) for q in numbers.reshape(-1, 3).tolist())
         species.append(Species(label, valence, triples))
     kcell = kshift = None
     if version == 2:
@@ -369,8 +369,8 @@ def _read_species_names(records: Records, kinds: int) -> list[tuple[str, float, 
 
 def _triple(records: Records, what: str) -> tuple[int, int, int]:
     """Read a record of three integers."""
-    n, l, zeta = records.read(what, (np.int32, 3))[0].tolist()
-    return n, l, zeta
+    n, degree, zeta = records.read(what, (np.int32, 3))[0].tolist()
+    return n, degree, zeta
 
 
 def _check(hsx: Hsx) -> None:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
-
 from deeph_spec.errors import InputError
+from numpy.typing import DTypeLike, NDArray
 
 
 class Records:

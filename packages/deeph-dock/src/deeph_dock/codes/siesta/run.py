@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from deeph_spec.blocks import BlockMatrix
+from deeph_spec.errors import InputError
+from deeph_spec.structure import Structure
+from deeph_spec.system import SystemInfo
 
 from deeph_dock.codes import Calculation, Eigenvalues
 from deeph_dock.codes.siesta.assembly import Pattern, find_blocks, make_pattern
@@ -28,10 +32,6 @@ from deeph_dock.codes.siesta.fdf import Fdf, kmesh, read_fdf
 from deeph_dock.codes.siesta.hsx import Hsx, read_hsx
 from deeph_dock.codes.siesta.output import Output, find_output, read_output
 from deeph_dock.codes.siesta.sites import Sites, find_sites
-from deeph_spec.blocks import BlockMatrix
-from deeph_spec.errors import InputError
-from deeph_spec.structure import Structure
-from deeph_spec.system import SystemInfo
 
 
 class Units(NamedTuple):

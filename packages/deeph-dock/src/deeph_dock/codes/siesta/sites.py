@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from deeph_spec.errors import InputError
+from deeph_spec.structure import SYMBOLS
 from numpy.typing import NDArray
 
 from deeph_dock.codes.siesta.assembly import (
@@ -26,8 +28,6 @@ from deeph_dock.codes.siesta.fdf import geometry as read_fdf_geometry
 from deeph_dock.codes.siesta.geometry import Geometry, read_struct_out, read_xv
 from deeph_dock.codes.siesta.hsx import Hsx
 from deeph_dock.codes.siesta.output import Output
-from deeph_spec.errors import InputError
-from deeph_spec.structure import SYMBOLS
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]

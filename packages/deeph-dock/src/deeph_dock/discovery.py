@@ -1,0 +1,149 @@
+"""Finding the calculations below a folder, and the place of each in a dataset.
+
+The id of a calculation is its path below the source; several labels in one folder become
+``<folder>/<label>``. Folders that begin with "." or "_" are not searched, links are followed. Only
+names and first bytes are looked at, and nothing here imports numpy.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeph_spec.errors import InputError
+
+from deeph_dock.codes import Found, detect, load, names
+
+_DFT = "dft"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One calculation and the place where it goes.
+
+    Attributes
+    ----------
+    id : str
+        Name in the dataset.
+    run : Found
+        The calculation.
+    target : Path
+        Folder to write.
+    redo : bool
+        Convert even if it is done.
+    """
+
+    id: str
+    run: Found
+    target: Path
+    redo: bool = False
+
+
+def dataset_folder(destination: Path) -> Path:
+    """Give the folder that holds the structures: DST/dft, or DST if it is named dft."""
+    return destination if destination.name == _DFT else destination / _DFT
+
+
+def plan(
+    sources: Sequence[Path], destination: Path, code: str | None = None, redo: bool = False
+) -> list[Job]:
+    """Find all calculations below the sources, and where each is to go.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        Folders to search, or folders of one calculation.
+    destination : Path
+        Root of the dataset.
+    code : str, optional
+        Look for this code only.
+    redo : bool
+        Convert what is done already as well.
+
+    Returns
+    -------
+    list of Job
+        In natural order of the ids.
+
+    Raises
+    ------
+    InputError
+        If nothing is found, or calculations lie at different depths, or two have one id.
+    """
+    top = dataset_folder(destination)
+    jobs: dict[str, Job] = {}
+    for source in sources:
+        if not source.is_dir():
+            what = "is a file, expected a folder" if source.exists() else "no such folder"
+            raise InputError(f"{source}: {what}")
+        found = list(_search(source, code, os.path.realpath(top)))
+        if not found:
+            kinds = ", ".join(f"{load(n).name} ({load(n).looks_for})" for n in _codes(code))
+            raise InputError(f"{source}: no calculation found in it; looked for {kinds}")
+        _refuse_mixed(source, found)
+        for parts, run in found:
+            id = "/".join(parts or (source.absolute().name,))
+            if id in jobs:
+                raise InputError(
+                    f"{_name(jobs[id].run)} and {_name(run)} would both become '{id}'; convert "
+                    "them into different datasets"
+                )
+            jobs[id] = Job(id, run, top / id, redo)
+    return sorted(jobs.values(), key=lambda job: _natural(job.id))
+
+
+def _codes(code: str | None) -> tuple[str, ...]:
+    return names() if code is None else (code,)
+
+
+def _name(run: Found) -> str:
+    return f"{run.folder} ({run.label})"
+
+
+def _natural(text: str) -> list[tuple[int, int | str]]:
+    """Give the key of natural order: 2 before 10."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    return [*((0, int(part)) if part.isdigit() else (1, part) for part in parts), (2, text)]
+
+
+def _search(
+    source: Path, code: str | None, excluded: str
+) -> Iterator[tuple[tuple[str, ...], Found]]:
+    """Yield the parts of the id and the calculation, for all below `source`, links followed."""
+    waiting: list[tuple[str, ...]] = [()]
+    seen = {excluded}
+    while waiting:
+        parts = waiting.pop()
+        folder = source.joinpath(*parts)
+        real = os.path.realpath(folder)
+        runs = list(detect(folder, code))
+        several = len(runs) > 1
+        own = parts or ((source.absolute().name,) if several else ())
+        for run in runs:
+            yield (*own, run.label) if several else own, run
+        if real in seen:
+            continue  # a second way to the same folder, or a link that leads back up
+        seen.add(real)
+        with os.scandir(folder) as entries:
+            below = [e.name for e in entries if e.name[0] not in "._" and e.is_dir()]
+        waiting += [(*parts, name) for name in below]
+
+
+def _refuse_mixed(source: Path, found: Sequence[tuple[tuple[str, ...], Found]]) -> None:
+    """Refuse calculations at different depths."""
+    depths = [len(run.folder.relative_to(source).parts) for _, run in found]
+    levels = [(depth, len(parts)) for depth, (parts, _) in zip(depths, found, strict=True)]
+    common = max(sorted(set(levels)), key=levels.count)
+    odd = [
+        "/".join(parts) or "." for (parts, _), at in zip(found, levels, strict=True) if at != common
+    ]
+    if odd:
+        shown = ", ".join(sorted(odd)[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
+        raise InputError(
+            f"{source}: calculations at different depths: most lie {common[0]} folders deep with "
+            f"{'several labels' if common[1] > common[0] else 'one label'} in a folder, but not "
+            f"{shown}; convert these separately"
+        )

@@ -1,0 +1,131 @@
+"""Putting converted structures in place: whole or not at all, one writer, no leftovers.
+
+A new structure is written into a folder beside its place and renamed. In a folder that exists the
+files of `WRITTEN` are replaced, each as a whole, and others are kept; meanwhile it has no
+info.json, which is always the last file, so that nobody takes it for complete.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deeph_spec.errors import InputError
+from deeph_spec.files import replace_folder
+
+WRITTEN = ("POSCAR", "overlap.h5", "hamiltonian.h5", "eigval_dft.h5", "info.json")
+"""Files of a structure that a conversion writes, the last one last."""
+_FRESH = ".converted"
+
+
+@contextmanager
+def put_in_place(target: Path) -> Iterator[Path]:
+    """Give a folder to fill, and make it the target when the block ends without an exception.
+
+    Parameters
+    ----------
+    target : Path
+        Folder of the structure.
+
+    Yields
+    ------
+    Path
+        An empty folder.
+    """
+    if not target.exists():
+        with replace_folder(target) as folder:
+            yield folder
+        return
+    fresh = target / _FRESH
+    if fresh.exists():
+        shutil.rmtree(fresh)
+    with replace_folder(fresh) as folder:
+        yield folder
+    (target / "info.json").unlink(missing_ok=True)
+    for name in WRITTEN:
+        if (fresh / name).exists():
+            os.replace(fresh / name, target / name)
+        else:
+            (target / name).unlink(missing_ok=True)
+    fresh.rmdir()
+
+
+@contextmanager
+def sole_writer(top: Path) -> Iterator[None]:
+    """Make the folder of the structures and keep other conversions out of it.
+
+    Parameters
+    ----------
+    top : Path
+        The dft folder.
+
+    Raises
+    ------
+    InputError
+        If another process converts into it.
+    """
+    top.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    descriptor = os.open(top, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{top}: another dock convert is writing here; wait for it") from error
+        except OSError:
+            pass  # some network file systems have no locks
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(targets: Iterable[Path]) -> int:
+    """Remove what killed runs on this machine left beside or in the targets.
+
+    Parameters
+    ----------
+    targets : iterable of Path
+        Only leftovers of these folders are looked at.
+
+    Returns
+    -------
+    int
+        Number of folders removed.
+    """
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:40] or "host"
+    pattern = re.compile(rf"\.(.+)\.{re.escape(host)}\.(\d+)\.tmp")
+    wanted: dict[Path, set[str]] = {}
+    for target in targets:
+        wanted.setdefault(target.parent, set()).add(target.name)
+        wanted.setdefault(target, set()).update([*WRITTEN, _FRESH])
+    removed = 0
+    for folder, target_names in wanted.items():
+        if not folder.is_dir():
+            continue
+        for name in os.listdir(folder):
+            match = pattern.fullmatch(name)
+            if match and match[1] in target_names and not _alive(int(match[2])):
+                path = folder / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                removed += 1
+    return removed
+
+
+def _alive(process: int) -> bool:
+    """Tell whether a process of this machine exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
