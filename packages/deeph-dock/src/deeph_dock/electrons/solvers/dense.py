@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from deeph_spec.errors import InputError
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, eigh  # its BLAS must be loaded before it can be limited
 from threadpoolctl import threadpool_limits
 
 from deeph_dock.electrons.bloch import ComplexArray, FloatArray, HamiltonianK
@@ -81,8 +82,6 @@ def _solve_chunk(
 
 def _solve(h: ComplexArray, s: ComplexArray, kpoint: FloatArray) -> FloatArray:
     """Eigenvalues (N,) of one generalised problem."""
-    from scipy.linalg import LinAlgError, eigh
-
     a: NDArray[Any] = h
     b: NDArray[Any] = s
     if not np.any(h.imag) and not np.any(s.imag):  # Gamma and other points where k = -k

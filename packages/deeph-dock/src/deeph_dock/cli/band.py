@@ -1,0 +1,340 @@
+"""`dock band`: bands of one or several Hamiltonians, as numbers and as a picture."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from deeph_dock.bandstructures import BandSettings, Task
+    from deeph_dock.electrons.bands import Bands
+    from deeph_spec.dataset import StructureFolder
+
+COMPARED = (-3.0, 3.0)
+"""eV about the Fermi level: where predicted bands are compared with those of DFT."""
+_PATIENCE = 2.0  # seconds before a progress bar appears
+
+
+def band(
+    dirs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            help="Structure folders, or datasets. Several are drawn over each other: single "
+            "structures as they are, datasets id by id.",
+        ),
+    ],
+    kpath: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="K_PATH file (lines: n k1 k2 k3 k1 k2 k3 label label), or 'auto'. [K_PATH of the "
+            "folder, else proposed from the cell]",
+        ),
+    ] = None,
+    points: Annotated[
+        int | None, typer.Option(help="About how many k-points a proposed path has. [200]")
+    ] = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="EMIN EMAX",
+            help="Energies drawn, eV about E_F. [5 eV around the gap]",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder for all results. [next to the inputs]"),
+    ] = None,
+    mesh: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(metavar="N1 N2 N3", help="Gamma-centred mesh to count electrons on."),
+    ] = None,
+    density: Annotated[
+        float,
+        typer.Option(help="Spacing of that mesh in 1/Å (with 2π), without --mesh."),
+    ] = 0.1,
+    fermi: Annotated[
+        float | None, typer.Option(help="Fermi level in eV, instead of counting electrons.")
+    ] = None,
+    smearing: Annotated[
+        str, typer.Option(help="Occupations of metals: fermi-dirac or gaussian.")
+    ] = "fermi-dirac",
+    width: Annotated[float, typer.Option(help="Width of the smearing, eV.")] = 0.025,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", "-p", help="Processes. [all cores]")
+    ] = None,
+) -> None:
+    """Draw band structures: DFT solid, predictions dashed, E_F at zero.
+
+    Every folder needs POSCAR, info.json, overlap.h5 and hamiltonian.h5 or hamiltonian_pred.h5;
+    with both, both are drawn and compared. The Fermi level is counted from the electrons
+    ("occupation" in info.json). Writes band.h5 (DFT), band_pred.h5 (prediction), band.png and
+    band.pdf.
+
+    Example: dock band data/dft/0007 --window -6 6
+    """
+    from deeph_dock.bandstructures import BandSettings
+    from deeph_spec.errors import InputError
+
+    if window is not None and not window[0] < window[1]:
+        raise InputError(f"--window: expected EMIN below EMAX, found {window[0]:g} {window[1]:g}")
+    if points is not None and points < 2:
+        raise InputError(f"--points: a path needs at least 2, found {points}")
+    settings = BandSettings(
+        kpath="auto" if kpath is None and points is not None else kpath,
+        points=points or 200,
+        mesh=mesh,
+        spacing=density,
+        fermi=fermi,
+        smearing=smearing,
+        width=width,
+        jobs=jobs or _available_cores(),
+    )
+    groups = _groups(dirs)
+    failed = 0
+    with _progress() as task:
+        for number, (name, folders) in enumerate(groups):
+            target = out if out is None or len(groups) == 1 else out / name
+            try:
+                lines = _one_picture(name, folders, settings, window, target, task)
+            except InputError as error:
+                if len(groups) == 1:
+                    raise
+                failed += 1
+                typer.echo(f"error: {error}", err=True)
+                continue
+            typer.echo(("" if number == 0 else "\n") + "\n".join(lines))
+    if failed:
+        typer.echo(f"\n{failed} of {len(groups)} structures failed, see the errors above", err=True)
+        raise typer.Exit(1)
+
+
+def _available_cores() -> int:
+    """Cores this process may use, which a scheduler may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _groups(dirs: Sequence[Path]) -> list[tuple[str, list[StructureFolder]]]:
+    """Sort what was named into pictures: (name, folders drawn over each other)."""
+    from deeph_spec.dataset import Dataset
+
+    datasets = [Dataset.open(path) for path in dirs]
+    if all(len(dataset) == 1 for dataset in datasets):
+        folders = [dataset.folders[0] for dataset in datasets]
+        return [(folders[0].id, folders)]
+    ids = dict.fromkeys(id for dataset in datasets for id in dataset.ids)
+    return [(id, [dataset[id] for dataset in datasets if id in dataset.ids]) for id in ids]
+
+
+def _one_picture(
+    name: str,
+    folders: Sequence[StructureFolder],
+    settings: BandSettings,
+    window: tuple[float, float] | None,
+    out: Path | None,
+    task: Task,
+) -> list[str]:
+    """Compute, write and draw everything that goes into one picture; return the lines to print."""
+    from dataclasses import replace
+
+    from deeph_dock import plots
+    from deeph_dock.bandstructures import RESULT_FILES, folder_bands
+    from deeph_dock.exports.results import write_bands
+    from deeph_spec.errors import InputError
+
+    labels = _labels(folders)
+    results: list[tuple[StructureFolder, Bands]] = []
+    for folder, label in zip(folders, labels, strict=True):
+        for bands in folder_bands(folder, settings, task):
+            text = f"{label} {bands.label}" if len(folders) > 1 else bands.label
+            results.append((folder, replace(bands, label=text)))
+    if window is not None:
+        _check_window(window, [bands for _, bands in results])
+    figure = plots.bands_figure(
+        [bands for _, bands in results],
+        window,
+        f"{plots.formula(folders[0].structure.formula)}   {name}" if len(folders) == 1 else name,
+    )
+    homes = dict(zip(folders, labels, strict=True))
+    written = []
+    try:
+        for folder, bands in results:
+            home = folder.path if out is None else out
+            if out is not None and len(folders) > 1:
+                home = out / homes[folder].replace("/", "_")
+            home.mkdir(parents=True, exist_ok=True)
+            written.append(home / RESULT_FILES[bands.matrix])
+            write_bands(written[-1], bands)
+        written += plots.save(figure, (folders[0].path if out is None else out) / "band")
+    except OSError as error:
+        place = error.filename or written[-1]
+        raise InputError(
+            f"{place}: cannot be written: {error.strerror or error}; choose a folder with --out"
+        ) from error
+    return [*_table(results), *_differences(results), *_notes(results), *_files(written)]
+
+
+def _labels(folders: Sequence[StructureFolder]) -> list[str]:
+    """Tell folders apart by their ids, or by their paths where ids are equal."""
+    ids = [folder.id for folder in folders]
+    if len(set(ids)) == len(ids):
+        return ids
+    paths = [os.path.abspath(folder.path) for folder in folders]
+    common = os.path.commonpath(paths)
+    return [os.path.relpath(path, common) for path in paths]
+
+
+def _check_window(window: tuple[float, float], results: Sequence[Bands]) -> None:
+    """Raise if there is nothing to see."""
+    from deeph_spec.errors import InputError
+
+    low = min(float(bands.energies.min()) - bands.fermi.energy for bands in results)
+    high = max(float(bands.energies.max()) - bands.fermi.energy for bands in results)
+    if window[1] < low or window[0] > high:
+        raise InputError(
+            f"--window: no states between {window[0]:g} and {window[1]:g} eV: the bands lie "
+            f"between {low:.2f} and {high:.2f} eV about E_F"
+        )
+
+
+def _table(results: Sequence[tuple[StructureFolder, Bands]]) -> list[str]:
+    """Show the path, then a row for each Hamiltonian."""
+    bands = results[0][1]
+    lines = [f"path {bands.path}, {len(bands.path.kpoints)} k-points ({bands.path.description})"]
+    rows: list[tuple[str, ...]] = [
+        ("folder", "bands", "E_F (eV)", "VBM (eV)", "CBM (eV)", "gap (eV)", "electrons", "mesh")
+    ]
+    for folder, bands in results:
+        edges = [f"{x:.4f}" if x is not None else "-" for x in (bands.vbm, bands.cbm)]
+        fermi = bands.fermi
+        rows.append(
+            (
+                folder.id,
+                bands.label,
+                f"{fermi.energy:.4f}",
+                *edges,
+                "metal" if bands.is_metal else f"{bands.gap:.4f}",
+                "-" if fermi.electrons is None else f"{fermi.electrons:g}",
+                "-" if fermi.mesh is None else "x".join(str(n) for n in fermi.mesh),
+            )
+        )
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.ljust(w) if n < 2 else cell.rjust(w)
+            for n, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _differences(results: Sequence[tuple[StructureFolder, Bands]]) -> list[str]:
+    """Compare predictions with the first DFT result of the same structure."""
+    from deeph_dock.metrics import band_error
+
+    reference = next(((f, b) for f, b in results if b.matrix == "hamiltonian"), None)
+    if reference is None:
+        return []
+    home, true = reference
+    lines = []
+    for folder, bands in results:
+        comparable = bands.energies.shape == true.energies.shape
+        if bands is true or not comparable or not _same_structure(home, folder):
+            continue
+        error = band_error(bands, true, COMPARED)
+        lines.append(
+            f"{bands.label} - {true.label}: mean |dE| {error.mae:.1f} meV, largest {error.max:.1f} "
+            f"meV ({error.states} states within E_F{COMPARED[0]:+g}..E_F{COMPARED[1]:+g} eV, each "
+            f"at its own E_F); {error.mae_median_free:.1f} meV with the median removed (Eq. 12)"
+        )
+    return lines
+
+
+def _same_structure(one: StructureFolder, other: StructureFolder) -> bool:
+    import numpy as np
+
+    if one is other:
+        return True
+    a, b = one.structure, other.structure
+    return (
+        np.array_equal(a.numbers, b.numbers)
+        and np.allclose(a.lattice, b.lattice, atol=1e-5)
+        and np.allclose(a.positions, b.positions, atol=1e-5)
+    )
+
+
+def _notes(results: Sequence[tuple[StructureFolder, Bands]]) -> list[str]:
+    """Say what a physicist should know about these numbers."""
+    notes = []
+    for folder, bands in results:
+        fermi = bands.fermi
+        name = f"{folder.id} {bands.label}" if len(results) > 1 else folder.id
+        if fermi.source == "info.json":
+            notes.append(
+                f"note: {name}: E_F is fermi_energy_eV of info.json, as 'occupation' (electrons "
+                "of the cell) is not given there"
+            )
+        elif fermi.source == "electrons" and bands.is_metal and not fermi.is_metal:
+            notes.append(
+                f"note: {name}: a gap on the mesh, but bands cross E_F on the path: the mesh is "
+                "too coarse, try a smaller --density"
+            )
+    return notes
+
+
+def _files(written: Sequence[Path]) -> list[str]:
+    shown = []
+    for path in written:
+        relative = os.path.relpath(path)
+        shown.append(str(path) if relative.startswith("..") else relative)
+    return ["written: " + ", ".join(shown)]
+
+
+@contextmanager
+def _progress() -> Iterator[Task]:
+    """Offer progress bars on standard error, shown only for work that takes a while."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    current: list[Any] = []
+
+    def task(name: str, length: int) -> Callable[[int], None]:
+        for old in current:
+            bars.remove_task(old)
+        current[:] = [bars.add_task(name, total=length)]
+        begun = time.monotonic()
+
+        def advance(steps: int) -> None:
+            bars.advance(current[0], steps)
+            if not bars.live.is_started and time.monotonic() - begun > _PATIENCE:
+                bars.start()
+
+        return advance
+
+    try:
+        yield task
+    finally:
+        bars.stop()

@@ -1,0 +1,326 @@
+"""Figures: results in, matplotlib axes out.
+
+No pyplot and no global state: figures are `matplotlib.figure.Figure` objects with an Agg canvas,
+made and saved under the same style, so equal results give equal pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from deeph_spec.errors import InputError
+from deeph_spec.files import replace_file
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator
+
+from deeph_dock.electrons.bands import Bands
+from deeph_dock.error_maps import ErrorMaps
+
+STYLE: Any = {
+    "font.size": 10,
+    "axes.labelsize": 11,
+    "axes.titlesize": 11,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": True,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "ytick.right": True,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "lines.solid_capstyle": "round",
+    "pdf.fonttype": 42,  # text stays text
+    "savefig.dpi": 200,
+}
+# Okabe and Ito's colours, told apart by everybody; the first pair is for DFT and prediction.
+COLOURS = ("#1f3a5f", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+SPIN_COLOURS = (("#0072b2", "#d55e00"), ("#56b4e9", "#e69f00"))
+_GREEK = {"GAMMA": "Γ", "DELTA": "Δ", "LAMBDA": "Λ", "SIGMA": "Σ"}
+DEFAULT_REACH = 5.0
+"""eV shown below the highest occupied and above the lowest empty state."""
+
+
+def bands(results: Sequence[Bands], axes: Axes, window: tuple[float, float] | None = None) -> None:
+    """Draw band structures over each other, each with its own Fermi level at zero.
+
+    Hamiltonians of DFT are solid, predictions dashed; collinear spins have a colour each. Paths of
+    different cells are stretched, segment by segment, onto the first one's.
+
+    Parameters
+    ----------
+    results : sequence of Bands
+        With labels; paths with the same point names.
+    axes : Axes
+    window : (low, high), optional
+        Energies shown, eV; by default 5 eV below the valence and above the conduction edge.
+
+    Raises
+    ------
+    InputError
+        If the paths have different points.
+    """
+    if not results:
+        raise InputError("no bands to draw")
+    first = results[0]
+    for other in results[1:]:
+        if other.path.labels != first.path.labels:
+            raise InputError(
+                f"bands along {first.path} and along {other.path} do not fit into one picture: "
+                "give one path to all with --kpath FILE, or draw them apart"
+            )
+    axes.set_ylim(*(window or default_window(results)))
+    axes.set_ylabel(r"$E - E_\mathrm{F}$ (eV)")
+    axes.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
+    if len(first.path.kpoints) == 1:
+        _levels(results, axes)
+    else:
+        _curves(results, axes)
+    if len(results) > 1 or first.energies.shape[0] > 1 or first.label:
+        _legend(results, axes)
+
+
+def bands_figure(
+    results: Sequence[Bands], window: tuple[float, float] | None = None, title: str = ""
+) -> Figure:
+    """Make a figure of band structures, see `bands`."""
+    with matplotlib.rc_context(STYLE):
+        segments = len(results[0].path.labels) if results else 1
+        figure = Figure(figsize=(min(9.0, 4.4 + 0.35 * segments), 4.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        bands(results, axes, window)
+        if title:
+            axes.set_title(title, loc="left", fontsize=10)
+        return figure
+
+
+def default_window(results: Sequence[Bands]) -> tuple[float, float]:
+    """Return 5 eV around the gap (or the Fermi level of a metal), relative to the Fermi level."""
+    below = min(0.0 if b.vbm is None else b.vbm - b.fermi.energy for b in results)
+    above = [0.0 if b.cbm is None else b.cbm - b.fermi.energy for b in results]
+    return below - DEFAULT_REACH, max(x if np.isfinite(x) else 0.0 for x in above) + DEFAULT_REACH
+
+
+def _style(results: Sequence[Bands], index: int, channel: int) -> dict[str, Any]:
+    """Colour, dashes and width of one spin channel of one result."""
+    predicted = results[index].matrix != "hamiltonian"
+    if results[index].energies.shape[0] == 2:
+        colour = SPIN_COLOURS[index % len(SPIN_COLOURS)][channel]
+    else:
+        colour = COLOURS[index % len(COLOURS)]
+    dashes: Any = (0, (3.2, 1.8)) if predicted else "-"
+    return {"color": colour, "linestyle": dashes, "linewidth": 1.15 if predicted else 1.35}
+
+
+def _curves(results: Sequence[Bands], axes: Axes) -> None:
+    first = results[0]
+    ticks = first.path.ticks(first.lattice)
+    for index, result in enumerate(results):
+        own = result.path.ticks(result.lattice)
+        x = np.interp(result.distances, own, ticks) if len(own) > 1 else result.distances
+        shifted = result.energies - result.fermi.energy
+        stops = np.cumsum(result.path.counts)
+        for channel in range(len(shifted)):
+            style = _style(results, index, channel)
+            for start, stop in zip(np.concatenate([[0], stops[:-1]]), stops, strict=True):
+                axes.plot(x[start:stop], shifted[channel, start:stop], zorder=2 + index, **style)
+    axes.set_xlim(ticks[0], ticks[-1])
+    axes.set_xticks(ticks, _tick_labels(first))
+    axes.tick_params(axis="x", length=0, labelsize=11)
+    for tick in ticks[1:-1]:
+        axes.axvline(tick, color="0.75", linewidth=0.7, zorder=0)
+
+
+def _levels(results: Sequence[Bands], axes: Axes) -> None:
+    """Draw the levels of molecules, one column for each result and spin."""
+    columns: list[int] = []
+    for index, result in enumerate(results):
+        for channel, energies in enumerate(result.energies[:, 0] - result.fermi.energy):
+            style = _style(results, index, channel)
+            centre = len(columns)
+            axes.hlines(energies, centre - 0.35, centre + 0.35, **style)
+            columns.append(centre)
+    axes.set_xlim(-0.7, len(columns) - 0.3)
+    axes.set_xticks([])
+    axes.set_xlabel("levels at Γ")
+
+
+def _tick_labels(result: Bands) -> list[str]:
+    """Names at the ends of the segments, as X|Y where the path jumps."""
+    pairs = result.path.labels
+    labels = [pretty(pairs[0][0])]
+    for (_, before), (after, _) in pairwise(pairs):
+        labels.append(pretty(before) if before == after else f"{pretty(before)}|{pretty(after)}")
+    return [*labels, pretty(pairs[-1][1])]
+
+
+def pretty(label: str) -> str:
+    """Write a label as physicists do: "GAMMA" as Γ, "H_1" with a subscript."""
+    name, _, subscript = label.partition("_")
+    name = _GREEK.get(name.upper(), name)
+    return rf"{name}$_\mathrm{{{subscript}}}$" if subscript else name
+
+
+def formula(text: str) -> str:
+    """Write a chemical formula with subscripts: "MoS2" as MoS with a small 2."""
+    return re.sub(r"(\d+)", r"$_{\1}$", text)
+
+
+def _legend(results: Sequence[Bands], axes: Axes) -> None:
+    handles = []
+    for index, result in enumerate(results):
+        spins = ("↑", "↓") if result.energies.shape[0] == 2 else ("",)
+        for channel, spin in enumerate(spins):
+            text = f"{result.label} {spin}".strip() or "bands"
+            handles.append(Line2D([], [], label=text, **_style(results, index, channel)))
+    # Above the frame: no corner of a band structure is free.
+    axes.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=min(len(handles), 4),
+        borderaxespad=0.2,
+        handlelength=2.2,
+        columnspacing=1.2,
+    )
+
+
+def errors(maps: ErrorMaps, title: str = "") -> Figure:
+    """Draw where a predicted Hamiltonian errs.
+
+    Four panels: predicted against reference elements; |error| against distance of the atoms;
+    mean |error| by pair of shells; distribution of |error|.
+
+    Parameters
+    ----------
+    maps : ErrorMaps
+    title : str
+        Above the figure.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 8.0), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(2, 2)
+        _parity(maps, panels[0, 0])
+        _by_distance(maps, panels[0, 1])
+        _by_shell(maps, panels[1, 0])
+        _distribution(maps, panels[1, 1])
+        if title:
+            figure.suptitle(title, fontsize=12)
+        return figure
+
+
+def _parity(maps: ErrorMaps, axes: Axes) -> None:
+    low = float(min(maps.reference.min(), maps.predicted.min()))
+    high = float(max(maps.reference.max(), maps.predicted.max()))
+    margin = 0.04 * (high - low) + 1e-6
+    extent = (low - margin, high + margin)
+    counts = axes.hexbin(
+        maps.reference,
+        maps.predicted,
+        gridsize=70,
+        extent=(*extent, *extent),
+        mincnt=1,
+        norm=LogNorm(),
+        cmap="viridis",
+        linewidths=0.1,
+    )
+    axes.axline((low, low), slope=1.0, color="0.3", linewidth=0.7, linestyle=(0, (4, 3)))
+    axes.set(xlim=extent, ylim=extent, aspect="equal")
+    axes.set(xlabel="H, reference (eV)", ylabel="H, predicted (eV)", title="Elements")
+    text = f"MAE {maps.mean:.3g} meV\non-site {maps.mean_on_site:.3g} meV\n"
+    text += f"off-site {maps.mean_off_site:.3g} meV\n{maps.elements:,} elements"
+    text += f"\n{maps.structures} structure" + ("s" if maps.structures > 1 else "")
+    text += "\nμS removed" if maps.gauge_free else ""
+    axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=9.5)
+    axes.figure.colorbar(counts, ax=axes, label="elements", shrink=0.85)
+
+
+def _by_distance(maps: ErrorMaps, axes: Axes) -> None:
+    distances, values = maps.pair_distances, np.maximum(maps.pair_errors, 1e-6)
+    axes.scatter(
+        distances, values, s=5, color=COLOURS[0], alpha=min(0.5, 200 / len(values) + 0.06),
+        linewidths=0, rasterized=True,
+    )  # fmt: skip
+    edges = np.linspace(0.0, float(distances.max()) + 1e-9, 25)
+    which = np.digitize(distances, edges) - 1
+    centres, middles = [], []
+    for n in range(len(edges) - 1):
+        inside = values[which == n]
+        if len(inside) >= 3:
+            centres.append(float(distances[which == n].mean()))
+            middles.append(float(inside.mean()))
+    axes.plot(centres, middles, color=COLOURS[1], marker="o", markersize=3.5, label="mean")
+    axes.set_yscale("log")
+    axes.set(xlabel="distance of the atoms (Å)", ylabel="mean |ΔH| of a block (meV)")
+    axes.set(title="Blocks", xlim=(-0.02 * float(distances.max() + 1), None))
+    axes.legend(loc="upper right")
+
+
+def _by_shell(maps: ErrorMaps, axes: Axes) -> None:
+    image = axes.imshow(np.ma.masked_invalid(maps.shell_errors), cmap="magma_r", vmin=0.0)
+    places = np.arange(len(maps.shells))
+    size = 9 if len(places) <= 14 else max(4, 130 / len(places))
+    axes.set_xticks(places, maps.shells, rotation=90, fontsize=size)
+    axes.set_yticks(places, maps.shells, fontsize=size)
+    axes.tick_params(length=0, right=False)
+    axes.set(title="Pairs of shells", xlabel="column", ylabel="row")
+    if len(places) <= 8:
+        middle = float(np.nanmax(maps.shell_errors)) / 2
+        for (row, column), value in np.ndenumerate(maps.shell_errors):
+            if np.isfinite(value):
+                axes.text(
+                    column, row, f"{value:.2g}", ha="center", va="center", fontsize=8.5,
+                    color="white" if value > middle else "black",
+                )  # fmt: skip
+    axes.figure.colorbar(image, ax=axes, label="mean |ΔH| (meV)", shrink=0.85)
+
+
+def _distribution(maps: ErrorMaps, axes: Axes) -> None:
+    top = float(maps.absolute.max()) or 1.0
+    bottom = max(top * 1e-7, float(np.quantile(maps.absolute, 0.002)), 1e-9)
+    bins: Any = np.geomspace(bottom, top * 1.001, 61)
+    for mask, name, colour in (
+        (~maps.on_site, "off-site", COLOURS[0]),
+        (maps.on_site, "on-site", COLOURS[1]),
+    ):
+        if mask.any():
+            chosen = np.maximum(maps.absolute[mask], bottom)
+            weights = np.full(len(chosen), 100.0 / len(chosen))
+            axes.hist(
+                chosen, bins=bins, weights=weights, histtype="stepfilled", alpha=0.25, color=colour
+            )
+            axes.hist(chosen, bins=bins, weights=weights, histtype="step", color=colour, label=name)
+            axes.axvline(float(chosen.mean()), color=colour, linewidth=0.9, linestyle=(0, (4, 2)))
+    axes.set_xscale("log")
+    axes.set(xlabel="|ΔH| (meV)", ylabel="share of elements (%)", title="Distribution")
+    axes.xaxis.set_major_locator(LogLocator(numticks=8))
+    axes.xaxis.set_major_formatter(LogFormatterSciNotation())
+    axes.legend(loc="upper left", title="dashed: mean")
+
+
+def save(figure: Figure, stem: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Write a figure as STEM.png and STEM.pdf, each atomically and without a date.
+
+    Returns
+    -------
+    (png, pdf) : paths written.
+    """
+    stem = Path(stem)
+    png, pdf = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".pdf")
+    with matplotlib.rc_context(STYLE):
+        with replace_file(png) as beside:
+            figure.savefig(beside, format="png")
+        with replace_file(pdf) as beside:
+            figure.savefig(beside, format="pdf", metadata={"CreationDate": None})
+    return png, pdf
