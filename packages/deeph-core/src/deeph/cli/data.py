@@ -1,0 +1,90 @@
+"""Opens and checks the data that a command works on, with lines that say what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deeph_spec.dataset import Dataset, StructureFolder
+    from deeph_spec.validation import Finding
+
+    from deeph.config import TrainConfig
+
+_SHOWN = 5
+
+
+def open_dataset(path: Path, depth: int | None) -> Dataset:
+    """Open a dataset; folders that hold only graphs of another program are refused by name."""
+    from deeph_spec.dataset import DFT_FOLDER, Dataset
+    from deeph_spec.errors import InputError
+
+    if (path / "graph").is_dir() and not (path / DFT_FOLDER).is_dir():
+        raise InputError(
+            f"{path}: holds graph/ but no dft/: graphs are built from the DFT results for every "
+            "run; give the folder with dft/"
+        )
+    return Dataset.open(path, depth)
+
+
+def used_folders(dataset: Dataset, config: TrainConfig) -> Sequence[StructureFolder]:
+    """List the structures that a training uses: those of the split file, or all.
+
+    Raises
+    ------
+    InputError
+        When the split names a structure that is not there, or one has no Hamiltonian.
+    """
+    from deeph_spec.dataset import read_split
+    from deeph_spec.errors import InputError
+
+    split_file = config.process.train.dataloader.dataset_split_json
+    if split_file is None:
+        folders = dataset.folders
+    else:
+        split = read_split(split_file)
+        if not split["train"]:
+            raise InputError(f"{split_file}: train: lists no structure")
+        folders = tuple(dataset[id] for ids in split.values() for id in ids)
+    bare = [folder.id for folder in folders if not folder.has("hamiltonian")]
+    if bare:
+        raise InputError(
+            f"{dataset.path}: {_names(bare)}: no hamiltonian.h5, which training needs; leave "
+            "these structures out with process.train.dataloader.dataset_split_json"
+        )
+    return folders
+
+
+def refuse_invalid(folders: Iterable[StructureFolder], note: Callable[[str], None]) -> None:
+    """Check every folder against the format.
+
+    Raises
+    ------
+    InputError
+        When a folder breaks a rule; the line names structure, file and key.
+    """
+    from deeph_spec.errors import InputError
+    from deeph_spec.validation import validate_folder
+
+    errors: list[Finding] = []
+    warnings: list[Finding] = []
+    count = 0
+    for folder in folders:
+        count += 1
+        for finding in validate_folder(folder.path):
+            (errors if finding.severity == "error" else warnings).append(finding)
+    for finding in warnings[:_SHOWN]:
+        note(f"warning: {finding}")
+    if len(warnings) > _SHOWN:
+        note(f"warning: {len(warnings) - _SHOWN} more (dock check lists them)")
+    if errors:
+        more = f" (and {len(errors) - 1} more: dock check lists them)" if len(errors) > 1 else ""
+        raise InputError(f"{errors[0]}{more}")
+    note(f"{count} structures checked against the format: no errors")
+
+
+def _names(ids: Sequence[str]) -> str:
+    """Write some ids and count the rest."""
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return ", ".join(ids[:_SHOWN]) + more

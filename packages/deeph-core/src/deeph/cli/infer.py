@@ -1,0 +1,239 @@
+"""``deeph infer``: predicts Hamiltonians and writes complete folders."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from deeph_spec.blocks import BlockMatrix
+    from deeph_spec.dataset import StructureFolder
+
+    from deeph.config import InferConfig
+
+_EVERY = 5.0
+_ALWAYS = 20
+"""The first so many structures get a line each, later ones one every `_EVERY` seconds."""
+
+
+def infer(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FILE|MODEL", help="A settings file, or a run or model to use."),
+    ],
+    rest: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE|FOLDER",
+            help="With a file: settings that win over it. With a model: what to predict.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Where predictions go [default: predictions]."),
+    ] = None,
+    to_input: Annotated[
+        bool, typer.Option("--to-input", help="Write hamiltonian_pred.h5 beside the inputs.")
+    ] = False,
+    which: Annotated[
+        str, typer.Option("--which", help="The model of a run: best or latest.")
+    ] = "best",
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Structures predicted together.")
+    ] = 1,
+    device: Annotated[str | None, typer.Option("--device", help="For instance cpu or gpu.")] = None,
+) -> int:
+    """Predict Hamiltonians from structures and overlaps.
+
+    A structure needs POSCAR, info.json and overlap.h5. The options are for use without a settings
+    file.
+
+    Example: deeph infer runs/2026-03-01_09-30-00 new_structures -o predictions
+
+    Example: deeph infer infer.toml batch_size=8
+    """
+    from deeph_spec.errors import InputError
+
+    from deeph.config import infer_settings, load_infer
+
+    rest = rest or []
+    if source.suffix == ".toml":
+        options = {"-o": output, "--to-input": to_input, "--device": device}
+        given = [name for name, value in options.items() if value]
+        if given:
+            raise InputError(
+                f"{', '.join(given)}: with a settings file, set the keys in the file or write "
+                "key=value after its name"
+            )
+        return _predict([load_infer(source, rest)])
+    if not rest:
+        raise InputError(f"{source}: name the folders to predict after the model")
+    tables: dict[str, Any] = {
+        "system": {"device": device or ""},
+        "model": {"model_dir": str(source), "load_model_type": which},
+        "process": {
+            "infer": {
+                "output_into": "to_input" if to_input else "to_output",
+                "dataloader": {"batch_size": batch_size},
+            }
+        },
+    }
+    outputs = str(output or Path("predictions"))
+    return _predict(
+        [
+            infer_settings({**tables, "data": {"inputs_dir": folder, "outputs_dir": outputs}})
+            for folder in rest
+        ]
+    )
+
+
+def _predict(configs: Sequence[InferConfig]) -> int:
+    """Predict everything the settings name; they differ only in their inputs."""
+    from deeph.cli.runtime import prepare_jax
+    from deeph.config import describe, to_toml, with_proposed
+    from deeph.networks.model_file import find_model
+
+    config = configs[0]
+    for line in config.warnings:
+        print(f"warning: {line}")
+    model = find_model(
+        config.model.model_dir, config.model.load_model_type, config.model.load_model_epoch
+    )
+    folders = _inputs(configs)
+    device, warnings = prepare_jax(config.system)
+    for line in warnings:
+        print(f"warning: {line}")
+    if config.system.device is None:
+        config = with_proposed(config, {"system.device": device})
+    if config.file is not None:
+        print("Settings of this run:")
+        for line in describe(config):
+            print(f"  {line}")
+    from deeph.inference.predictor import Predictor
+
+    settings = config.model
+    predictor = Predictor.load(
+        settings.model_dir, settings.load_model_type, settings.load_model_epoch
+    )
+    print(f"Model: {model} ({predictor.network}), on {device}")
+    into_inputs = config.process.infer.output_into == "to_input"
+    if into_inputs:
+        place = None
+    else:
+        from deeph_spec.files import write_text
+
+        from deeph.training.runs import make_run
+
+        place = make_run(config.data.outputs_dir)
+        write_text(place / "infer.toml", to_toml(config))
+    return _write_all(config, predictor, folders, place)
+
+
+def _inputs(configs: Sequence[InferConfig]) -> list[StructureFolder]:
+    """List the structures to predict, with ids that are unique over all input folders."""
+    from deeph_spec.dataset import StructureFolder
+    from deeph_spec.errors import InputError
+
+    from deeph.cli.data import open_dataset
+
+    datasets = [open_dataset(c.data.inputs_dir, c.data.dft.data_dir_depth) for c in configs]
+    folders = [folder for dataset in datasets for folder in dataset]
+    if len({folder.id for folder in folders}) < len(folders):
+        folders = [
+            StructureFolder(folder.path, f"{dataset.path.resolve().name}/{folder.id}")
+            for dataset in datasets
+            for folder in dataset
+        ]
+    ids = [folder.id for folder in folders]
+    twice = sorted({id for id in ids if ids.count(id) > 1})
+    if twice:
+        raise InputError(f"{twice[0]}: two structures would be written under this name")
+    return folders
+
+
+def _write_all(
+    config: InferConfig, predictor: Any, folders: Sequence[StructureFolder], place: Path | None
+) -> int:
+    """Predict and write one structure after the other; a broken one does not stop the others."""
+    from deeph.inference.writer import write_beside_input, write_folder
+
+    failed: dict[str, str] = {}
+    sound = []
+    for folder in folders:
+        problem = _problem(folder, check=config.data.dft.validation_check)
+        if problem:
+            failed[folder.id] = problem
+        else:
+            sound.append(folder)
+    done, shown_at, started = 0, 0.0, time.monotonic()
+    for folder, result in _predictions(predictor, sound, config):
+        if isinstance(result, str):
+            failed[folder.id] = result
+            continue
+        if config.process.infer.target_symmetrize:
+            result = result.hermitian()
+        if place is None:
+            target = write_beside_input(folder, result, predictor)
+        else:
+            target = write_folder(place / "dft" / folder.id, folder, result, predictor)
+        done += 1
+        now = time.monotonic()
+        if done <= _ALWAYS or now - shown_at > _EVERY or done + len(failed) == len(folders):
+            shown_at = now
+            atoms = len(folder.structure)
+            print(f"  {done + len(failed)}/{len(folders)}  {folder.id}: {atoms} atoms -> {target}")
+    seconds = time.monotonic() - started
+    for id, line in failed.items():
+        print(f"error: {id}: {line}", file=sys.stderr)
+    where = f" in {place}" if place is not None else " beside their inputs"
+    print(f"{done} of {len(folders)} structures predicted{where} ({seconds:.1f} s)")
+    if done and place is not None:
+        print(f"Compare with DFT: deeph eval {place} REFERENCE    Bands: dock band {place}/dft/*")
+    return 1 if failed else 0
+
+
+def _problem(folder: StructureFolder, *, check: bool) -> str | None:
+    """Say in a line why a folder cannot be predicted, or nothing."""
+    from deeph_spec.validation import validate_folder
+
+    if not folder.has("overlap"):
+        return f"{folder.path}: overlap.h5 is missing; dock compute-overlap or a DFT code makes it"
+    if not check:
+        return None
+    errors = [found for found in validate_folder(folder.path) if found.severity == "error"]
+    return str(errors[0]) if errors else None
+
+
+def _predictions(
+    predictor: Any, folders: Sequence[StructureFolder], config: InferConfig
+) -> Iterator[tuple[StructureFolder, BlockMatrix | str]]:
+    """Yield each structure with its prediction, or with the line that says why there is none.
+
+    When a batch fails, what is left is predicted one by one, so that the one that is to blame is
+    named and the others are not lost.
+    """
+    from deeph_spec.errors import InputError
+
+    waiting = {folder.id: folder for folder in folders}
+    batch_size = config.process.infer.dataloader.batch_size
+    try:
+        for folder, matrix in predictor.predict(folders, batch_size):
+            del waiting[folder.id]
+            yield folder, matrix
+        return
+    except InputError as error:
+        if len(waiting) == 1:
+            yield next(iter(waiting.values())), str(error)
+            return
+    for folder in list(waiting.values()):
+        try:
+            ((_, matrix),) = predictor.predict([folder], 1)
+        except InputError as error:
+            yield folder, str(error)
+        else:
+            yield folder, matrix

@@ -1,0 +1,176 @@
+"""``deeph init``: writes a settings file adapted to a dataset or to a trained model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from deeph_spec.dataset import Dataset
+
+_LOOKED_AT = 20
+"""Structures whose pairs are looked at for the largest distance."""
+
+
+def init(
+    place: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET|RUN", help="A dataset (for train.toml) or a run (for infer.toml)."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file to write.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Write a commented settings file to start from.
+
+    Elements, shells, the network's features, the range of the distance basis and the sizes of the
+    split are taken from the data.
+
+    Example: deeph init data -o train.toml
+    """
+    from deeph_spec.errors import InputError
+    from deeph_spec.files import write_text
+
+    trained = place.is_dir() and (place / "model").is_dir()
+    target = output or Path("infer.toml" if trained else "train.toml")
+    if target.exists() and not overwrite:
+        raise InputError(f"{target}: exists already; give --overwrite, or another name with -o")
+    if not target.parent.is_dir():
+        raise InputError(f"{target}: the folder {target.parent} does not exist")
+    if trained:
+        text, lines = _inference(place, target)
+    else:
+        text, lines = _training(place, target)
+    write_text(target, text)
+    for line in lines:
+        print(line)
+    print(f"Wrote {target}. Next: deeph {'infer' if trained else 'train'} {target}")
+
+
+def _relative(path: Path, target: Path) -> str:
+    """Write a path as seen from the settings file's folder."""
+    return Path(os.path.relpath(path.resolve(), target.resolve().parent)).as_posix()
+
+
+def _training(place: Path, target: Path) -> tuple[str, list[str]]:
+    """Write a training file for a dataset, and say what was found in it."""
+    from deeph_spec.orbitals import shells_to_text
+
+    from deeph.cli.data import open_dataset
+    from deeph.config.describe import template
+    from deeph.config.irreps import needed_l, proposed_irreps
+    from deeph.config.training import TrainConfig
+
+    dataset = open_dataset(place, None)
+    spinful = dataset.folders[0].info.spinful
+    shells = dataset.orbital_map
+    degree = needed_l(shells, spinful)
+    farthest = _largest_distance(dataset)
+    labelled = sum(folder.has("hamiltonian") for folder in dataset)
+    held_out = max(1, round(labelled / 10)) if labelled >= 4 else 0
+    atoms = [folder.info.atoms_quantity for folder in dataset]
+    span = f"{min(atoms)}" if min(atoms) == max(atoms) else f"{min(atoms)} to {max(atoms)}"
+    orbitals = ", ".join(f"{symbol} {shells_to_text(shells[symbol])}" for symbol in shells)
+    facts = [
+        f"Dataset: {len(dataset)} structures of {span} atoms, {labelled} with a Hamiltonian",
+        f"Elements and shells: {orbitals}; spin: {dataset.spin or ('yes' if spinful else 'none')}",
+        f"Pairs of atoms reach {farthest:.2f} Å",
+    ]
+    values: dict[str, Any] = {
+        "system.device": None,
+        "data.inputs_dir": _relative(dataset.path, target),
+        "data.outputs_dir": "runs",
+        "data.graph.graph_type": "H",
+        "model.net_type": "normal",
+        "model.loss_type": "mse",
+        "model.advanced.net_irreps": proposed_irreps(degree, parity=True),
+        "model.advanced.gaussian_basis_rmax": _round_up(farthest),
+        "model.advanced.num_blocks": 3,
+        "process.train.max_epoch": 10000,
+        "process.train.max_minutes": 0.0,
+        "process.train.dataloader.batch_size": 1,
+        "process.train.dataloader.train_size": labelled - 2 * held_out,
+        "process.train.dataloader.validate_size": held_out,
+        "process.train.dataloader.test_size": held_out,
+        "process.train.optimizer.type": "adamw",
+        "process.train.optimizer.init_learning_rate": 2e-3,
+        "process.train.scheduler.type": "reduce_on_plateau",
+        "process.train.scheduler.patience": 500,
+        "process.train.scheduler.factor": 0.5,
+        "process.train.scheduler.min_learning_rate_scale": 1e-4,
+    }
+    largest = degree - int(spinful)
+    comments = {
+        "model.advanced.net_irreps": (
+            f"Features in e3nn notation; these orbitals need l up to {degree} (twice "
+            f"{largest // 2}{', one more with spin' if spinful else ''})."
+        ),
+        "model.advanced.gaussian_basis_rmax": (
+            f"Range of the distance basis in Å; the pairs of the data reach {farthest:.2f} Å."
+        ),
+    }
+    head = "\n".join(
+        [
+            "Settings for deeph train, written by deeph init.",
+            *facts,
+            "All keys: docs/reference/configuration.md. Check the file with: deeph check FILE",
+        ]
+    )
+    return template(TrainConfig, values, comments, head), facts
+
+
+def _inference(run: Path, target: Path) -> tuple[str, list[str]]:
+    """Write an inference file for a trained model."""
+    from deeph.config.describe import template
+    from deeph.config.inference import InferConfig
+    from deeph.networks.model_file import find_model
+
+    model = find_model(run)
+    values: dict[str, Any] = {
+        "system.device": None,
+        "data.inputs_dir": "inputs",
+        "data.outputs_dir": "predictions",
+        "model.model_dir": _relative(run / "model", target),
+        "model.load_model_type": model.parent.name,
+        "process.infer.output_into": "to_output",
+        "process.infer.dataloader.batch_size": 1,
+    }
+    head = (
+        "Settings for deeph infer, written by deeph init.\n"
+        "Put the structures to predict (POSCAR, info.json, overlap.h5) into inputs/dft/<name>/,\n"
+        "or set inputs_dir to where they are."
+    )
+    return template(InferConfig, values, {}, head), [f"Model: {model}"]
+
+
+def _largest_distance(dataset: Dataset) -> float:
+    """Return the largest distance in Å between two atoms of a stored pair."""
+    import numpy as np
+    from deeph_spec.errors import InputError
+    from deeph_spec.matrix_files import read_pairs
+
+    largest = 0.0
+    step = max(1, len(dataset) // _LOOKED_AT)
+    for folder in dataset.folders[::step]:
+        quantity = next((q for q in ("hamiltonian", "overlap") if folder.has(q)), None)
+        if quantity is None:
+            continue
+        pairs = read_pairs(folder.file(quantity))
+        vectors = folder.structure.pair_vectors(pairs)
+        largest = max(largest, float(np.linalg.norm(vectors, axis=1).max()))
+    if largest == 0.0 and not any(folder.has("hamiltonian") for folder in dataset):
+        raise InputError(f"{dataset.path}: no structure has a hamiltonian.h5 to learn from")
+    return largest
+
+
+def _round_up(distance: float) -> float:
+    """Round up to half an Å, and keep a basis for a single atom."""
+    import math
+
+    return max(1.0, math.ceil(2 * distance) / 2)
