@@ -16,7 +16,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.structure import Structure
 from deeph_spec.system import SystemInfo

@@ -88,7 +88,7 @@ class Structure:
     @property
     def volume(self) -> float:
         """Volume of the cell, Å^3."""
-        return abs(float(np.linalg.det(self.lattice)))
+        return _volume(self.lattice)
 
     @property
     def formula(self) -> str:
@@ -189,12 +189,13 @@ def _parse(text: str, name: str) -> Structure:
     lines = text.splitlines()
     lattice_given = [_numbers(lines, 2 + row, 3, "a lattice vector", name) for row in range(3)]
     scale = _scale(_scale_numbers(lines, name), lattice_given, name)
-    lattice = np.array(lattice_given) * scale
-    volume = abs(float(np.linalg.det(lattice)))
-    if not volume >= SMALLEST_VOLUME:
+    with np.errstate(over="ignore"):
+        lattice = np.array(lattice_given) * scale
+    volume = _volume(lattice)
+    if not SMALLEST_VOLUME <= volume < math.inf:
         raise InputError(
             f"{name}: lines 3-5: the cell has a volume of {volume:.3g} Å^3, "
-            f"expected at least {SMALLEST_VOLUME:g}; are the lattice vectors missing?",
+            f"expected at least {SMALLEST_VOLUME:g}; correct the lattice vectors or the scale",
             rule="E05",
             key="lattice",
         )
@@ -209,15 +210,25 @@ def _parse(text: str, name: str) -> Structure:
             for atom in range(len(numbers))
         ]
     )
-    positions = given * scale if mode[:1] in ("c", "C", "k", "K") else given @ lattice
+    with np.errstate(over="ignore", invalid="ignore"):
+        positions = given * scale if mode[:1] in ("c", "C", "k", "K") else given @ lattice
+    if not np.isfinite(positions).all():
+        raise InputError(f"{name}: positions are too large; correct them or the scale", rule="E03")
     return Structure(lattice, positions, np.array(numbers))
+
+
+def _volume(lattice: NDArray[np.float64]) -> float:
+    """Give the volume spanned by three vectors; infinity or NaN if it is too large."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return abs(float(np.linalg.det(lattice)))
 
 
 def _line(lines: Sequence[str], index: int, what: str, name: str) -> str:
     """Give line `index` (from 0) without outer blanks."""
     if index >= len(lines):
         raise InputError(
-            f"{name}: line {index + 1}: the file ends after {len(lines)} lines, expected {what}",
+            f"{name}: line {index + 1}: the file ends after {len(lines)} lines, expected {what}; "
+            "complete the file",
             rule="E03",
             key=f"line {index + 1}",
         )
@@ -234,7 +245,7 @@ def _numbers(lines: Sequence[str], index: int, count: int, what: str, name: str)
     if len(values) < count or not all(map(math.isfinite, values)):
         raise InputError(
             f"{name}: line {index + 1}: found '{lines[index].strip()[:60]}', "
-            f"expected {what}: {count} finite number{'s' if count > 1 else ''}",
+            f"expected {what}: {count} finite number{'s' if count > 1 else ''}; correct the line",
             rule="E03",
             key=f"line {index + 1}",
         )
@@ -249,7 +260,7 @@ def _scale_numbers(lines: Sequence[str], name: str) -> list[float]:
     if 0.0 in values or (three and min(values) < 0):
         raise InputError(
             f"{name}: line 2: found scale '{' '.join(words[:3])}', expected one number that is "
-            "not zero, or three positive ones",
+            "not zero, or three positive ones; write 1.0",
             rule="E03",
             key="line 2",
         )
@@ -271,11 +282,11 @@ def _scale(
     """Give the factor of each Cartesian component; one negative number is the volume wanted."""
     if numbers[0] > 0:
         return np.array(numbers)
-    volume = abs(float(np.linalg.det(np.array(lattice))))
-    if volume == 0:
+    volume = _volume(np.array(lattice))
+    if not 0 < volume < math.inf:
         raise InputError(
             f"{name}: lines 3-5: the lattice vectors span no volume, so that the scale "
-            f"{numbers[0]:g} (a volume) cannot be applied",
+            f"{numbers[0]:g} (a volume) cannot be applied; correct the lattice vectors",
             rule="E05",
             key="lattice",
         )
@@ -291,15 +302,16 @@ def _species(lines: Sequence[str], name: str) -> list[int]:
         return InputError(f"{name}: line {line}: {message}", rule="E04", key=f"line {line}")
 
     if not symbols or symbols[0].isdigit():
-        raise wrong(6, "no element symbols (VASP 4 format?), expected a line like 'Mo S'")
+        raise wrong(6, "no element symbols (VASP 4 format?); add a line like 'Mo S'")
     for symbol in symbols:
         if symbol not in ATOMIC_NUMBERS:
-            hint = "; remove the suffix" if symbol.rstrip("0123456789")[:1].isalpha() else ""
-            raise wrong(6, f"'{symbol}' is not an element symbol{hint}")
+            raise wrong(6, f"'{symbol}' is not an element symbol; write it without any suffix")
     if not all(count.isdigit() and int(count) > 0 for count in counts):
-        raise wrong(7, f"found '{' '.join(counts)[:60]}', expected whole numbers of 1 or more")
+        raise wrong(
+            7, f"found '{' '.join(counts)[:60]}', expected whole numbers of 1 or more; correct it"
+        )
     if len(counts) != len(symbols):
-        raise wrong(7, f"{len(counts)} counts for {len(symbols)} symbols in line 6")
+        raise wrong(7, f"{len(counts)} counts for {len(symbols)} symbols in line 6; correct it")
     return [
         ATOMIC_NUMBERS[symbol]
         for symbol, count in zip(symbols, counts, strict=True)
