@@ -1,0 +1,229 @@
+"""`dock check`: whether a dataset is what the format says, and its matrices are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from deeph_spec.validation import Finding
+
+    from deeph_dock.checking import Row
+
+ROWS_AT_MOST = 60
+"""Larger datasets show the structures that fail, and the worst of the others."""
+
+
+def check(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="Root of a dataset, its dft folder, any folder of structures, or one structure.",
+        ),
+    ],
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SRC",
+            help="The raw calculations to compare eigenvalues with. [eigval_dft.h5 of each folder]",
+        ),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="All pairs and k-points of large structures, not a part.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
+    ] = None,
+) -> None:
+    """Check a dataset against the format, and prove that its matrices are right.
+
+    Proofs: the overlap obeys the two-centre rule (orbital order, signs and lattice vectors are
+    right), H and S are Hermitian, and the eigenvalues of H and S are those the DFT code printed.
+    Exit code 1 if anything fails.
+
+    Example: dock check data
+    """
+    from functools import partial
+
+    from deeph_dock.checking import Task, dataset_findings, run, runs_by_id, structures
+    from deeph_dock.cli.progress import with_progress
+    from deeph_dock.executors import local_executor
+
+    folders = structures(dataset)
+    raw = runs_by_id(runs, folders) if runs is not None else {}
+    tasks = [Task(id, path, raw.get(id), not full) for id, path in folders.items()]
+    jobs = min(jobs, len(tasks))
+    make = partial(local_executor, jobs, ("deeph_dock.checking",))
+    rows = list(
+        with_progress(run(tasks, make, 2 * jobs if jobs > 1 else 1), len(tasks), "checking")
+    )
+    order = {id: number for number, id in enumerate(folders)}
+    rows.sort(key=lambda row: order[row.id])
+    common = dataset_findings(dataset)
+    if json_file is not None:
+        _write_json(json_file, dataset, rows, common)
+    _print_table(rows)
+    _print_problems(rows, common)
+    failed = sum(not row.ok for row in rows)
+    broken = any(finding.severity == "error" for finding in common)
+    sources = [row.hermitian_source for row in rows if row.hermitian_source is not None]
+    if sources:
+        typer.echo(
+            f"Hermitian partners differed by up to {max(sources):.1e} in the code's files; the "
+            "converter averaged them"
+        )
+    typer.echo(_conclusion(rows, failed, broken))
+    if failed or broken:
+        raise typer.Exit(1)
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    """Print one line for each structure, or for those that matter."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = rows if len(rows) <= ROWS_AT_MOST else [row for row in rows if not row.ok]
+    shown = shown[:ROWS_AT_MOST]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("structure", no_wrap=True)
+    for title in ("atoms", "orbitals", "pairs", "findings"):
+        table.add_column(title, justify="right")
+    for title in ("two-centre", "Hermitian S", "H (eV)", "eigenvalues (meV)"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in shown:
+        table.add_row(*_cells(row), "[green]ok[/]" if row.ok else "[bold red]FAILED[/]")
+    if len(shown) < len(rows):
+        hidden = [row for row in rows if row not in shown]
+        table.add_row(*_worst(hidden), "ok" if all(row.ok for row in hidden) else "FAILED")
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    console.print(table)
+
+
+def _cells(row: Row) -> list[str]:
+    """Give the cells of a structure."""
+    return [
+        row.id,
+        *("-" if x is None else str(x) for x in (row.atoms, row.orbitals, row.pairs)),
+        str(len(row.findings)) if row.findings else "none",
+        _number(row.two_centre.violation if row.two_centre else None),
+        _number(row.hermitian_overlap),
+        _number(row.hermitian_hamiltonian),
+        _number(row.eigenvalues.largest * 1e3 if row.eigenvalues else None, ".4f"),
+    ]
+
+
+def _worst(rows: Sequence[Row]) -> list[str]:
+    """Give the cells of many structures together: ranges, and the largest number of each proof."""
+
+    def span(values: list[int | None]) -> str:
+        known = [value for value in values if value is not None]
+        if not known:
+            return "-"
+        return str(known[0]) if min(known) == max(known) else f"{min(known)}-{max(known)}"
+
+    def largest(values: list[float | None]) -> float | None:
+        return max((value for value in values if value is not None), default=None)
+
+    deviation = largest([row.eigenvalues.largest if row.eigenvalues else None for row in rows])
+    return [
+        f"{len(rows)} others",
+        span([row.atoms for row in rows]),
+        span([row.orbitals for row in rows]),
+        span([row.pairs for row in rows]),
+        str(sum(len(row.findings) for row in rows)) if any(r.findings for r in rows) else "none",
+        _number(largest([row.two_centre.violation if row.two_centre else None for row in rows])),
+        _number(largest([row.hermitian_overlap for row in rows])),
+        _number(largest([row.hermitian_hamiltonian for row in rows])),
+        _number(None if deviation is None else deviation * 1e3, ".4f"),
+    ]
+
+
+def _number(value: float | None, form: str = ".1e") -> str:
+    if value is None:
+        return "-"
+    return "0" if value == 0 else format(value, form)
+
+
+def _print_problems(rows: Sequence[Row], common: Sequence[Finding]) -> None:
+    """Print every error, and warnings and notes of one kind once."""
+    for finding in common:
+        typer.echo(str(finding))
+    for row in rows:
+        for finding in row.errors:
+            typer.echo(str(finding))
+        for failure in row.failures:
+            typer.echo(f"failed {row.id}: {failure}")
+        if row.trace and _debugging():
+            typer.echo(row.trace, err=True)
+    warnings: dict[str, list[str]] = {}
+    examples: dict[str, str] = {}
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        for finding in row.findings:
+            if finding.severity == "warning":
+                warnings.setdefault(finding.rule, []).append(row.id)
+                examples.setdefault(finding.rule, f"{finding.message}; {finding.remedy}")
+        for note in row.notes:
+            notes.setdefault(note, []).append(row.id)
+    for rule, ids in warnings.items():
+        typer.echo(f"warning {rule} in {_some(ids)}: {examples[rule]}")
+    for note, ids in notes.items():
+        typer.echo(f"note: {_some(ids)}: {note}")
+
+
+def _some(ids: Sequence[str], most: int = 4) -> str:
+    names = list(dict.fromkeys(ids))
+    shown = ", ".join(names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _debugging() -> bool:
+    import sys
+
+    return "--debug" in sys.argv
+
+
+def _conclusion(rows: Sequence[Row], failed: int, broken: bool) -> str:
+    """Say in one line how it ended, and what was not proved."""
+    total = len(rows)
+    if failed:
+        return f"{failed} of {total} structure{'s' * (total > 1)} failed"
+    if broken:
+        return "the structures contradict each other, see above"
+    compared = sum(row.eigenvalues is not None for row in rows)
+    if compared == total:
+        what = "eigenvalues compared with the code's own in all"
+    elif compared:
+        what = f"eigenvalues compared with the code's own in {compared} of them"
+    else:
+        what = "the code's own eigenvalues are not there to compare with"
+    return (
+        f"all {total} structures are right; {what}"
+        if total > 1
+        else f"the structure is right; {what}"
+    )
+
+
+def _write_json(path: Path, dataset: Path, rows: Sequence[Row], common: Sequence[Finding]) -> None:
+    """Write everything that was found."""
+    import json
+    from dataclasses import asdict
+
+    from deeph_spec.files import write_text
+
+    document: dict[str, Any] = {
+        "dataset": str(dataset),
+        "ok": all(row.ok for row in rows) and not any(f.severity == "error" for f in common),
+        "findings": [asdict(finding) for finding in common],
+        "structures": [row.to_document() for row in rows],
+    }
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,199 @@
+"""`dock convert`: folders of finished calculations become a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from deeph_dock.conversion import Job, Outcome
+
+
+def convert(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SRC...",
+            help="Folders with finished calculations, at any depth; also a single calculation.",
+        ),
+    ],
+    destination: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DST",
+            help="Root of the dataset: structures go to DST/dft/<id>, named as they are in SRC.",
+        ),
+    ],
+    code: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="DFT code, e.g. siesta. [recognised by the files]"),
+    ] = None,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Convert again what is done, also over other data."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the outcome of every structure, JSON."),
+    ] = None,
+) -> None:
+    """Convert finished DFT calculations into the DeepH format.
+
+    Calculations are recognised by their files (SIESTA: *.HSX). Each becomes a folder with POSCAR,
+    info.json, overlap.h5 and hamiltonian.h5. Running it again skips what is done and unchanged.
+
+    Example: dock convert runs data -j 4
+    """
+    from deeph_dock.conversion import dataset_folder, plan, preview
+
+    found = plan(sources, destination, code, overwrite)
+    typer.echo(f"{len(found)} {_kinds(found)} calculation{_s(found)} in {_names(sources)}")
+    top = dataset_folder(destination)
+    if dry_run:
+        outcomes = [preview(job) for job in found]
+        _print_preview(outcomes, top)
+    else:
+        outcomes = _convert_all(found, top, jobs)
+    if report is not None:
+        _write_report(report, outcomes)
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _convert_all(found: Sequence[Job], top: Path, jobs: int) -> list[Outcome]:
+    """Convert everything and print the summary, also when interrupted."""
+    import time
+    from functools import partial
+
+    from deeph_dock.cli.progress import with_progress
+    from deeph_dock.conversion import PRELOAD, convert, remove_leftovers, run, sole_writer
+    from deeph_dock.executors import local_executor
+
+    jobs = min(jobs, len(found))
+    outcomes: list[Outcome] = []
+    start = time.monotonic()
+    try:
+        with sole_writer(top):
+            removed = remove_leftovers(job.target for job in found)
+            if removed:
+                typer.echo(
+                    f"removed {removed} unfinished folder{'s' * (removed > 1)} of a killed run"
+                )
+            make = partial(local_executor, jobs, PRELOAD)
+            done = run(found, convert, make, 2 * jobs if jobs > 1 else 1)
+            for outcome in with_progress(done, len(found), "converting"):
+                outcomes.append(outcome)
+                if outcome.trace and _debugging():
+                    typer.echo(outcome.trace, err=True)
+    finally:
+        _print_summary(outcomes, len(found), top, time.monotonic() - start)
+    return outcomes
+
+
+def _debugging() -> bool:
+    import sys
+
+    return "--debug" in sys.argv
+
+
+def _kinds(found: Sequence[Job]) -> str:
+    from deeph_dock.codes import load
+
+    return "/".join(dict.fromkeys(load(job.run.code).name for job in found))
+
+
+def _names(sources: Sequence[Path]) -> str:
+    return ", ".join(map(str, sources))
+
+
+def _s(things: Sequence[object]) -> str:
+    return "" if len(things) == 1 else "s"
+
+
+def _print_preview(outcomes: Sequence[Outcome], top: Path) -> None:
+    """Say what would be done."""
+    meanings = {
+        "new": "would be converted",
+        "changed": "would be converted again (inputs changed, or --overwrite)",
+        "skipped": "would be skipped (done before, inputs unchanged)",
+        "failed": "would fail",
+    }
+    for status, meaning in meanings.items():
+        ids = [outcome.id for outcome in outcomes if outcome.status == status]
+        if ids:
+            typer.echo(f"{len(ids):6d}  {meaning}: {_some(ids)}")
+    _print_failures(outcomes)
+    typer.echo(f"nothing was written to {top} (dry run)")
+
+
+def _print_summary(outcomes: Sequence[Outcome], total: int, top: Path, seconds: float) -> None:
+    """Say what was done, what failed and why, and what to know about the rest."""
+
+    def having(*statuses: str) -> list[Outcome]:
+        return [outcome for outcome in outcomes if outcome.status in statuses]
+
+    done = having("converted", "updated")
+    if done:
+        size = sum(outcome.facts.get("bytes", 0) for outcome in done) / 1e6
+        pairs = sum(outcome.facts.get("pairs", 0) for outcome in done)
+        formulas = dict.fromkeys(outcome.facts.get("formula", "") for outcome in done)
+        again = len(having("updated"))
+        typer.echo(
+            f"{len(done):6d}  converted to {top} in {seconds:.1f} s"
+            + (f", {again} of them again" if again else "")
+            + f": {_some(list(formulas))}, {pairs} pairs of atoms, {size:.1f} MB"
+        )
+        empty = sum(outcome.facts.get("empty_overlaps", 0) for outcome in done)
+        if empty:
+            typer.echo(
+                f"        {empty} of the pairs have no overlap: H alone reaches them (non-local "
+                "pseudopotentials)"
+            )
+    if having("skipped"):
+        typer.echo(f"{len(having('skipped')):6d}  skipped: done before, inputs unchanged")
+    if len(outcomes) < total:
+        typer.echo(f"{total - len(outcomes):6d}  not started; run the same command again to go on")
+    _print_failures(outcomes)
+    _print_warnings(outcomes)
+
+
+def _print_failures(outcomes: Sequence[Outcome]) -> None:
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        typer.echo(f"{len(failed):6d}  failed")
+    for outcome in failed:
+        typer.echo(f"        {outcome.id}: {outcome.reason}")
+
+
+def _print_warnings(outcomes: Iterable[Outcome]) -> None:
+    """Print each warning once, with the structures it is about."""
+    about: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            about.setdefault(warning, []).append(outcome.id)
+    for warning, ids in about.items():
+        typer.echo(f"warning: {_some(ids)}: {warning}")
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    """List names, but not more than a line can hold."""
+    shown = ", ".join(names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write what became of every structure."""
+    import json
+    from dataclasses import asdict
+
+    from deeph_spec.files import write_text
+
+    document = [asdict(outcome) for outcome in outcomes]
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
