@@ -68,16 +68,18 @@ def refuse_invalid(folders: Iterable[StructureFolder], note: Callable[[str], Non
     from deeph_spec.validation import validate_folder
 
     errors: list[Finding] = []
-    warnings: list[Finding] = []
+    warnings: dict[str, list[Finding]] = {}
     count = 0
     for folder in folders:
         count += 1
         for finding in validate_folder(folder.path):
-            (errors if finding.severity == "error" else warnings).append(finding)
-    for finding in warnings[:_SHOWN]:
-        note(f"warning: {finding}")
-    if len(warnings) > _SHOWN:
-        note(f"warning: {len(warnings) - _SHOWN} more (dock check lists them)")
+            if finding.severity == "error":
+                errors.append(finding)
+            else:
+                warnings.setdefault(finding.rule, []).append(finding)
+    for same in warnings.values():
+        more = f" (the same {len(same) - 1} times more)" if len(same) > 1 else ""
+        note(f"warning: {same[0]}{more}")
     if errors:
         more = f" (and {len(errors) - 1} more: dock check lists them)" if len(errors) > 1 else ""
         raise InputError(f"{errors[0]}{more}")

@@ -60,6 +60,7 @@ def _relative(path: Path, target: Path) -> str:
 
 def _training(place: Path, target: Path) -> tuple[str, list[str]]:
     """Write a training file for a dataset, and say what was found in it."""
+    from deeph_spec.errors import InputError
     from deeph_spec.orbitals import shells_to_text
 
     from deeph.cli.data import open_dataset
@@ -71,8 +72,10 @@ def _training(place: Path, target: Path) -> tuple[str, list[str]]:
     spinful = dataset.folders[0].info.spinful
     shells = dataset.orbital_map
     degree = needed_l(shells, spinful)
-    farthest = _largest_distance(dataset)
     labelled = sum(folder.has("hamiltonian") for folder in dataset)
+    if not labelled:
+        raise InputError(f"{dataset.path}: no structure has a hamiltonian.h5 to learn from")
+    farthest = _largest_distance(dataset)
     held_out = max(1, round(labelled / 10)) if labelled >= 4 else 0
     atoms = [folder.info.atoms_quantity for folder in dataset]
     span = f"{min(atoms)}" if min(atoms) == max(atoms) else f"{min(atoms)} to {max(atoms)}"
@@ -152,20 +155,16 @@ def _inference(run: Path, target: Path) -> tuple[str, list[str]]:
 def _largest_distance(dataset: Dataset) -> float:
     """Return the largest distance in Å between two atoms of a stored pair."""
     import numpy as np
-    from deeph_spec.errors import InputError
     from deeph_spec.matrix_files import read_pairs
 
     largest = 0.0
     step = max(1, len(dataset) // _LOOKED_AT)
     for folder in dataset.folders[::step]:
-        quantity = next((q for q in ("hamiltonian", "overlap") if folder.has(q)), None)
-        if quantity is None:
+        if not folder.has("hamiltonian"):
             continue
-        pairs = read_pairs(folder.file(quantity))
+        pairs = read_pairs(folder.file("hamiltonian"))
         vectors = folder.structure.pair_vectors(pairs)
         largest = max(largest, float(np.linalg.norm(vectors, axis=1).max()))
-    if largest == 0.0 and not any(folder.has("hamiltonian") for folder in dataset):
-        raise InputError(f"{dataset.path}: no structure has a hamiltonian.h5 to learn from")
     return largest
 
 
