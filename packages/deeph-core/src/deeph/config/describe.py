@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -96,7 +97,9 @@ def _toml(
         text = f"{last} = {shown(value)}" if value is not None else f'# {last} = ""'
         said = comment(spec)
         if above:
-            lines += [f"# {said}", text]
+            if value is None:
+                said += f" Left out: {spec.said.absent}."
+            lines += [*(f"# {line}" for line in textwrap.wrap(said, 96)), text]
         else:
             lines.append(f"{text:<40} # {said}")
     return "\n".join(lines).strip() + "\n"
