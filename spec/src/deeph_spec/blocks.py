@@ -353,11 +353,12 @@ class BlockMatrix:
             for start in range(0, len(group), step):
                 rows = group[start : start + step]
                 own = gather(self.entries, self.chunk_boundaries[rows], height, width)
-                other = gather(self.entries, self.chunk_boundaries[partner[rows]], width, height)
+                stored = partner[rows] >= 0
+                source = np.where(stored, partner[rows], rows)  # any block of this size will do
+                other = gather(self.entries, self.chunk_boundaries[source], width, height)
                 other = other.conj().swapaxes(-1, -2)
-                if (partner[rows] < 0).any():
-                    stored = (partner[rows] >= 0)[:, None, None]
-                    other = np.where(stored, other, np.zeros((), self.dtype))
+                if not stored.all():
+                    other = np.where(stored[:, None, None], other, np.zeros((), self.dtype))
                 yield rows, combine(own, other)
 
     # -- files ----------------------------------------------------------------------------------

@@ -276,7 +276,7 @@ def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
         Sorts "2" before "10"; the text itself comes last so that "07" and "7" have an order.
     """
     parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return (*((0, int(p)) if p.isdigit() else (1, p) for p in parts), (2, text))
+    return (*((0, int(p)) if p.isdigit() else (1, p) for p in parts), (-1, text))
 
 
 def is_structure(path: Path) -> bool:

@@ -68,15 +68,17 @@ def open_matrix(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
 def _why(path: Path, message: str) -> str:
     """Say in plain words why HDF5 could not read a file."""
     if not path.exists():
-        return "no such file"
+        return "no such file, or a link to nowhere; make it anew"
     if not path.is_file():
-        return "not a file"
-    if "already open for" in message or "consistency flags" in message or "lock" in message:
-        return "is being written, or a writer was killed; wait, or copy the file anew"
+        return "not a file; remove it"
+    if "Permission denied" in message:
+        return "no permission to read it; change its mode"
+    if "already open for" in message or "unable to lock" in message:
+        return "is being written, or its writer was killed; wait, or make it anew"
     if "truncated" in message:
         return "truncated HDF5 file; copy it anew"
     if "signature" in message:
-        return "not an HDF5 file"
+        return "not an HDF5 file; make it anew"
     if "filter" in message:
         return f"compressed with a filter that is not built in; rewrite it with gzip ({message})"
     return f"damaged HDF5 file; copy it anew ({message})"

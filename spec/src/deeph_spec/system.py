@@ -25,7 +25,7 @@ from deeph_spec.structure import ATOMIC_NUMBERS, Structure
 FORMAT_VERSION = "1.0"
 FORMAT_MAJOR = 1
 SPINS = ("none", "collinear", "soc")
-_KNOWN = (
+KNOWN_KEYS = (
     "format_version",
     "atoms_quantity",
     "orbits_quantity",
@@ -200,7 +200,7 @@ class SystemInfo:
             spin=document.get("spin"),
             format_version=document.get("format_version"),
             provenance=document.get("provenance") or {},
-            extras={key: value for key, value in document.items() if key not in _KNOWN},
+            extras={key: value for key, value in document.items() if key not in KNOWN_KEYS},
         )
 
     def to_document(self) -> dict[str, Any]:
