@@ -90,14 +90,14 @@ class Engine:
         Added to H by the prediction, eV.
     broken : set of str
         Ids that cannot be predicted.
-    batches : list of (ids, batch size)
+    batches : list of (ids, batch size, padded shapes)
     """
 
     trainings: list[tuple[Any, Path, bool]] = field(default_factory=list)
     ends: str | BaseException = "max_epoch reached"
     error: float = 0.0
     broken: set[str] = field(default_factory=set)
-    batches: list[tuple[list[str], int]] = field(default_factory=list)
+    batches: list[tuple[list[str], int, int]] = field(default_factory=list)
 
     def train(self, config: Any, run: Path, display: Any, resume: bool) -> Summary:
         self.trainings.append((config, run, resume))
@@ -127,10 +127,10 @@ class Predictor:
         return cls(path)
 
     def predict(
-        self, folders: Iterable[StructureFolder], batch_size: int
+        self, folders: Iterable[StructureFolder], batch_size: int = 1, shapes: int = 1
     ) -> Iterator[tuple[StructureFolder, BlockMatrix]]:
         folders = list(folders)
-        self.engine.batches.append(([folder.id for folder in folders], batch_size))
+        self.engine.batches.append(([folder.id for folder in folders], batch_size, shapes))
         for folder in folders:
             if folder.id in self.engine.broken:
                 raise InputError(f"{folder.path}: Og is not an element of the model")

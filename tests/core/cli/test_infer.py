@@ -28,13 +28,13 @@ SETTINGS = (
 
 def test_with_a_file(deeph: Any, engine: Any) -> None:
     Path("infer.toml").write_text(SETTINGS)
-    result = deeph("infer", "infer.toml", "batch_size=2")
+    result = deeph("infer", "infer.toml", "batch_size=2", "multi_way_jit_num=5")
     assert result.code == 0, result.err
     (place,) = Path("out").iterdir()
     written = Dataset.open(place)
     assert written.ids == ("0001", "0002", "0003", "0004")
     assert not [f for f in validate_dataset(written) if f.severity == "error"]
-    assert engine.batches == [(list(written.ids), 2)]
+    assert engine.batches == [(list(written.ids), 2, 5)]
     assert "4 of 4 structures predicted" in result.out
     assert f"deeph eval {place.resolve()} REFERENCE" in result.out
     assert (place / "infer.toml").is_file()
@@ -78,7 +78,7 @@ def test_beside_the_inputs(deeph: Any, engine: Any, data: Path) -> None:
 def test_predictions_are_made_hermitian_unless_told_otherwise(
     deeph: Any, engine: Any, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def tilted(self: object, folders: list[StructureFolder], batch_size: int) -> object:
+    def tilted(self: object, folders: list[StructureFolder], *sizes: int) -> object:
         for folder in folders:
             exact = folder.hamiltonian()
             noise = np.random.default_rng(0).normal(size=exact.entries.shape)
@@ -121,7 +121,7 @@ def test_the_structure_that_fails_in_a_batch_is_found(deeph: Any, engine: Any, d
     assert line.startswith("error: 0002: ")
     assert "Og is not an element of the model" in line
     assert len(list(Path("predictions").glob("*/dft/*"))) == 3
-    assert engine.batches[0] == (["0001", "0002", "0003", "0004"], 4)
+    assert engine.batches[0] == (["0001", "0002", "0003", "0004"], 4, 1)
     engine.broken = {"0001"}
     assert len(deeph("infer", "run", "data/dft/0001").err.splitlines()) == 1
 

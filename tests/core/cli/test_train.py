@@ -134,7 +134,7 @@ def test_structures_without_hamiltonian_are_named(deeph: Any, engine: Any, data:
     (data / "dft/0002/hamiltonian.h5").unlink()
     line = deeph("train", "train.toml").line()
     assert "0002: no hamiltonian.h5, which training needs" in line
-    split = {"train": ["0001"], "validate": ["0003"], "test": []}
+    split = {"train": ["0001"], "validate": ["0003"], "test": ["0002"]}
     Path("split.json").write_text(json.dumps(split))
     result = deeph("train", "train.toml", "dataset_split_json=split.json")
     assert result.code == 0, result.err

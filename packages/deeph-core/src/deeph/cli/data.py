@@ -29,7 +29,7 @@ def open_dataset(path: Path, depth: int | None) -> Dataset:
 
 
 def used_folders(dataset: Dataset, config: TrainConfig) -> Sequence[StructureFolder]:
-    """List the structures that a training uses: those of the split file, or all.
+    """List the structures that a training reads: those of the split file, or all.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def used_folders(dataset: Dataset, config: TrainConfig) -> Sequence[StructureFol
         split = read_split(split_file)
         if not split["train"]:
             raise InputError(f"{split_file}: train: lists no structure")
-        folders = tuple(dataset[id] for ids in split.values() for id in ids)
+        folders = tuple(dataset[id] for name in ("train", "validate") for id in split[name])
     bare = [folder.id for folder in folders if not folder.has("hamiltonian")]
     if bare:
         raise InputError(

@@ -222,9 +222,11 @@ def _predictions(
     from deeph_spec.errors import InputError
 
     waiting = {folder.id: folder for folder in folders}
-    batch_size = config.process.infer.dataloader.batch_size
+    settings = config.process.infer
     try:
-        for folder, matrix in predictor.predict(folders, batch_size):
+        for folder, matrix in predictor.predict(
+            folders, settings.dataloader.batch_size, settings.multi_way_jit_num
+        ):
             del waiting[folder.id]
             yield folder, matrix
         return
@@ -234,7 +236,7 @@ def _predictions(
             return
     for folder in list(waiting.values()):
         try:
-            ((_, matrix),) = predictor.predict([folder], 1)
+            ((_, matrix),) = predictor.predict([folder])
         except InputError as error:
             yield folder, str(error)
         else:
