@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from deeph_dock.electrons import bloch
-from deeph_dock.electrons.bloch import HamiltonianK, bloch_phases, spin_of
+from deeph_dock.electrons import lattice_sum
+from deeph_dock.electrons.bloch import HamiltonianK, spin_of
+from deeph_dock.electrons.lattice_sum import bloch_phases
 from deeph_dock.electrons.models import chain, honeycomb, in_field, with_spin_orbit
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.errors import InputError
@@ -62,9 +63,9 @@ def summed(matrix: BlockMatrix, k: np.ndarray, spins: int = 1) -> np.ndarray:
 
 @pytest.mark.parametrize("form", ["product", "sparse"])
 def test_it_is_the_sum_over_lattice_vectors(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bloch, "DENSE_TERMS_FILL", 0.0)
+    monkeypatch.setattr(lattice_sum, "DENSE_TERMS_FILL", 0.0)
     if form == "sparse":
-        monkeypatch.setattr(bloch, "DENSE_TERMS_BYTES", 0)
+        monkeypatch.setattr(lattice_sum, "DENSE_TERMS_BYTES", 0)
     h, s = random_matrix(1), random_matrix(2, pairs=40)
     problem = HamiltonianK.from_blocks(STRUCTURE, info(), h, s)
     hk, sk = problem.dense_stack(KPOINTS)
@@ -78,9 +79,9 @@ def test_it_is_the_sum_over_lattice_vectors(form: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("form", ["product", "sparse"])
 def test_spinors_have_all_up_orbitals_first(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bloch, "DENSE_TERMS_FILL", 0.0)
+    monkeypatch.setattr(lattice_sum, "DENSE_TERMS_FILL", 0.0)
     if form == "sparse":
-        monkeypatch.setattr(bloch, "DENSE_TERMS_BYTES", 0)
+        monkeypatch.setattr(lattice_sum, "DENSE_TERMS_BYTES", 0)
     h, s = random_matrix(1, spins=2, dtype=complex), random_matrix(2)
     problem = HamiltonianK.from_blocks(STRUCTURE, info("soc"), h, s)
     assert (problem.channels, problem.size, problem.electrons_per_band) == (1, 50, 1)
@@ -209,10 +210,7 @@ def test_orthogonal_basis_needs_no_overlap() -> None:
             r"atoms must be 0\.\.3 .* 0\.\.7",
         ),
         (lambda h: BlockMatrix.zeros([], []), "found no pairs"),
-        (
-            lambda h: h.with_entries(np.where(h.entries == h.block(5)[0, 0], np.nan, h.entries)),
-            "NaN",
-        ),
+        (lambda h: spoiled(h, row=5), "NaN"),
     ],
 )
 def test_matrices_of_another_structure_are_refused(spoil, message: str) -> None:

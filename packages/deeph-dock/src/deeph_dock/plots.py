@@ -95,7 +95,8 @@ def bands_figure(
     """Make a figure of band structures, see `bands`."""
     with matplotlib.rc_context(STYLE):
         segments = len(results[0].path.labels) if results else 1
-        figure = Figure(figsize=(min(9.0, 4.4 + 0.35 * segments), 4.6), layout="constrained")
+        width = min(9.0, 4.4 + 0.35 * segments) + (1.4 if len(results) > 2 else 0.0)
+        figure = Figure(figsize=(width, 4.6), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         bands(results, axes, window)
@@ -183,16 +184,12 @@ def _legend(results: Sequence[Bands], axes: Axes) -> None:
         for channel, spin in enumerate(spins):
             text = f"{result.label} {spin}".strip() or "bands"
             handles.append(Line2D([], [], label=text, **_style(results, index, channel)))
-    # Above the frame: no corner of a band structure is free.
-    axes.legend(
-        handles=handles,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=min(len(handles), 4),
-        borderaxespad=0.2,
-        handlelength=2.2,
-        columnspacing=1.2,
-    )
+    # Outside the frame: no corner of a band structure is free.
+    if len(handles) <= 2:
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 2}
+    else:
+        place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "ncols": 1}
+    axes.legend(handles=handles, borderaxespad=0.2, handlelength=2.2, columnspacing=1.2, **place)
 
 
 def errors(maps: ErrorMaps, title: str = "") -> Figure:
@@ -271,7 +268,7 @@ def _by_shell(maps: ErrorMaps, axes: Axes) -> None:
     image = axes.imshow(np.ma.masked_invalid(maps.shell_errors), cmap="magma_r", vmin=0.0)
     places = np.arange(len(maps.shells))
     size = 9 if len(places) <= 14 else max(4, 130 / len(places))
-    axes.set_xticks(places, maps.shells, rotation=90, fontsize=size)
+    axes.set_xticks(places, maps.shells, rotation=0 if len(places) <= 6 else 90, fontsize=size)
     axes.set_yticks(places, maps.shells, fontsize=size)
     axes.tick_params(length=0, right=False)
     axes.set(title="Pairs of shells", xlabel="column", ylabel="row")

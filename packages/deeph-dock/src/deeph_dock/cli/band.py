@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
+    from deeph_spec.dataset import StructureFolder
+
     from deeph_dock.bandstructures import BandSettings, Task
     from deeph_dock.electrons.bands import Bands
-    from deeph_spec.dataset import StructureFolder
 
 COMPARED = (-3.0, 3.0)
 """eV about the Fermi level: where predicted bands are compared with those of DFT."""
-_PATIENCE = 2.0  # seconds before a progress bar appears
+_NOTED_EV = 0.01  # a gap on the path that is larger by this than on the mesh is worth a line
 
 
 def band(
@@ -68,9 +66,7 @@ def band(
         str, typer.Option(help="Occupations of metals: fermi-dirac or gaussian.")
     ] = "fermi-dirac",
     width: Annotated[float, typer.Option(help="Width of the smearing, eV.")] = 0.025,
-    jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", "-p", help="Processes. [all cores]")
-    ] = None,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
 ) -> None:
     """Draw band structures: DFT solid, predictions dashed, E_F at zero.
 
@@ -81,8 +77,10 @@ def band(
 
     Example: dock band data/dft/0007 --window -6 6
     """
-    from deeph_dock.bandstructures import BandSettings
     from deeph_spec.errors import InputError
+
+    from deeph_dock.bandstructures import BandSettings
+    from deeph_dock.cli.bars import task_bars
 
     if window is not None and not window[0] < window[1]:
         raise InputError(f"--window: expected EMIN below EMAX, found {window[0]:g} {window[1]:g}")
@@ -96,11 +94,11 @@ def band(
         fermi=fermi,
         smearing=smearing,
         width=width,
-        jobs=jobs or _available_cores(),
+        jobs=jobs,
     )
     groups = _groups(dirs)
     failed = 0
-    with _progress() as task:
+    with task_bars() as task:
         for number, (name, folders) in enumerate(groups):
             target = out if out is None or len(groups) == 1 else out / name
             try:
@@ -115,11 +113,6 @@ def band(
     if failed:
         typer.echo(f"\n{failed} of {len(groups)} structures failed, see the errors above", err=True)
         raise typer.Exit(1)
-
-
-def _available_cores() -> int:
-    """Cores this process may use, which a scheduler may have limited."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _groups(dirs: Sequence[Path]) -> list[tuple[str, list[StructureFolder]]]:
@@ -145,31 +138,31 @@ def _one_picture(
     """Compute, write and draw everything that goes into one picture; return the lines to print."""
     from dataclasses import replace
 
+    from deeph_spec.errors import InputError
+
     from deeph_dock import plots
     from deeph_dock.bandstructures import RESULT_FILES, folder_bands
     from deeph_dock.exports.results import write_bands
-    from deeph_spec.errors import InputError
 
     labels = _labels(folders)
-    results: list[tuple[StructureFolder, Bands]] = []
+    results: list[Result] = []
     for folder, label in zip(folders, labels, strict=True):
         for bands in folder_bands(folder, settings, task):
             text = f"{label} {bands.label}" if len(folders) > 1 else bands.label
-            results.append((folder, replace(bands, label=text)))
+            results.append(Result(folder, label, replace(bands, label=text)))
     if window is not None:
-        _check_window(window, [bands for _, bands in results])
+        _check_window(window, [result.bands for result in results])
     figure = plots.bands_figure(
-        [bands for _, bands in results],
+        [result.bands for result in results],
         window,
-        f"{plots.formula(folders[0].structure.formula)}   {name}" if len(folders) == 1 else name,
+        _title(name, folders),
     )
-    homes = dict(zip(folders, labels, strict=True))
     written = []
     try:
-        for folder, bands in results:
+        for folder, label, bands in results:
             home = folder.path if out is None else out
             if out is not None and len(folders) > 1:
-                home = out / homes[folder].replace("/", "_")
+                home = out / label.replace("/", "_")
             home.mkdir(parents=True, exist_ok=True)
             written.append(home / RESULT_FILES[bands.matrix])
             write_bands(written[-1], bands)
@@ -180,6 +173,15 @@ def _one_picture(
             f"{place}: cannot be written: {error.strerror or error}; choose a folder with --out"
         ) from error
     return [*_table(results), *_differences(results), *_notes(results), *_files(written)]
+
+
+def _title(name: str, folders: Sequence[StructureFolder]) -> str:
+    """Name what the picture shows, where it is one structure."""
+    from deeph_dock.plots import formula
+
+    if any(folder.id != name for folder in folders):
+        return ""
+    return f"{formula(folders[0].structure.formula)}   {name}"
 
 
 def _labels(folders: Sequence[StructureFolder]) -> list[str]:
@@ -205,20 +207,30 @@ def _check_window(window: tuple[float, float], results: Sequence[Bands]) -> None
         )
 
 
-def _table(results: Sequence[tuple[StructureFolder, Bands]]) -> list[str]:
+class Result(NamedTuple):
+    """Bands of one Hamiltonian, and the folder it lies in with its name in the table."""
+
+    folder: StructureFolder
+    name: str
+    bands: Bands
+
+
+def _table(results: Sequence[Result]) -> list[str]:
     """Show the path, then a row for each Hamiltonian."""
-    bands = results[0][1]
+    from deeph_dock.bandstructures import HAMILTONIANS
+
+    bands = results[0].bands
     lines = [f"path {bands.path}, {len(bands.path.kpoints)} k-points ({bands.path.description})"]
     rows: list[tuple[str, ...]] = [
         ("folder", "bands", "E_F (eV)", "VBM (eV)", "CBM (eV)", "gap (eV)", "electrons", "mesh")
     ]
-    for folder, bands in results:
+    for _, name, bands in results:
         edges = [f"{x:.4f}" if x is not None else "-" for x in (bands.vbm, bands.cbm)]
         fermi = bands.fermi
         rows.append(
             (
-                folder.id,
-                bands.label,
+                name,
+                HAMILTONIANS[bands.matrix],
                 f"{fermi.energy:.4f}",
                 *edges,
                 "metal" if bands.is_metal else f"{bands.gap:.4f}",
@@ -236,16 +248,16 @@ def _table(results: Sequence[tuple[StructureFolder, Bands]]) -> list[str]:
     return lines
 
 
-def _differences(results: Sequence[tuple[StructureFolder, Bands]]) -> list[str]:
+def _differences(results: Sequence[Result]) -> list[str]:
     """Compare predictions with the first DFT result of the same structure."""
     from deeph_dock.metrics import band_error
 
-    reference = next(((f, b) for f, b in results if b.matrix == "hamiltonian"), None)
+    reference = next((one for one in results if one.bands.matrix == "hamiltonian"), None)
     if reference is None:
         return []
-    home, true = reference
+    home, _, true = reference
     lines = []
-    for folder, bands in results:
+    for folder, _, bands in results:
         comparable = bands.energies.shape == true.energies.shape
         if bands is true or not comparable or not _same_structure(home, folder):
             continue
@@ -271,16 +283,24 @@ def _same_structure(one: StructureFolder, other: StructureFolder) -> bool:
     )
 
 
-def _notes(results: Sequence[tuple[StructureFolder, Bands]]) -> list[str]:
+def _notes(results: Sequence[Result]) -> list[str]:
     """Say what a physicist should know about these numbers."""
+    from deeph_dock.bandstructures import HAMILTONIANS
+
     notes = []
-    for folder, bands in results:
+    for _, name, bands in results:
         fermi = bands.fermi
-        name = f"{folder.id} {bands.label}" if len(results) > 1 else folder.id
+        name = f"{name} {HAMILTONIANS[bands.matrix]}"
+        on_path = _path_gap(bands)
         if fermi.source == "info.json":
             notes.append(
                 f"note: {name}: E_F is fermi_energy_eV of info.json, as 'occupation' (electrons "
                 "of the cell) is not given there"
+            )
+        elif on_path is not None and on_path - bands.gap > _NOTED_EV:
+            notes.append(
+                f"note: {name}: the gap of {bands.gap:.4f} eV lies off the path, found on "
+                f"the mesh; on the path it is {on_path:.4f} eV"
             )
         elif fermi.source == "electrons" and bands.is_metal and not fermi.is_metal:
             notes.append(
@@ -290,51 +310,17 @@ def _notes(results: Sequence[tuple[StructureFolder, Bands]]) -> list[str]:
     return notes
 
 
+def _path_gap(bands: Bands) -> float | None:
+    """Gap between the bands below and above E_F on the path alone, eV; None for a metal."""
+    if bands.is_metal:
+        return None
+    shifted = bands.energies - bands.fermi.energy
+    return float(shifted[shifted > 0].min(initial=float("inf")) - shifted[shifted <= 0].max())
+
+
 def _files(written: Sequence[Path]) -> list[str]:
     shown = []
     for path in written:
         relative = os.path.relpath(path)
         shown.append(str(path) if relative.startswith("..") else relative)
     return ["written: " + ", ".join(shown)]
-
-
-@contextmanager
-def _progress() -> Iterator[Task]:
-    """Offer progress bars on standard error, shown only for work that takes a while."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    current: list[Any] = []
-
-    def task(name: str, length: int) -> Callable[[int], None]:
-        for old in current:
-            bars.remove_task(old)
-        current[:] = [bars.add_task(name, total=length)]
-        begun = time.monotonic()
-
-        def advance(steps: int) -> None:
-            bars.advance(current[0], steps)
-            if not bars.live.is_started and time.monotonic() - begun > _PATIENCE:
-                bars.start()
-
-        return advance
-
-    try:
-        yield task
-    finally:
-        bars.stop()

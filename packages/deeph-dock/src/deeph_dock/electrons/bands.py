@@ -15,8 +15,9 @@ from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
 from deeph_spec.system import SystemInfo
 
-from deeph_dock.electrons.bloch import FloatArray, HamiltonianK
+from deeph_dock.electrons.bloch import HamiltonianK
 from deeph_dock.electrons.kpath import KPath, periodic_axes
+from deeph_dock.electrons.lattice_sum import FloatArray
 from deeph_dock.electrons.occupations import (
     DEFAULT_SPACING,
     DEFAULT_WIDTH_EV,

@@ -21,7 +21,7 @@ import numpy as np
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
 
-from deeph_dock.electrons.bloch import FloatArray
+from deeph_dock.electrons.lattice_sum import FloatArray
 from deeph_dock.electrons.planar_lattice import planar_path
 
 DEFAULT_POINTS = 200

@@ -16,7 +16,8 @@ from deeph_spec.structure import Structure
 from deeph_spec.system import SystemInfo
 from numpy.typing import NDArray
 
-from deeph_dock.electrons.bloch import FloatArray, HamiltonianK
+from deeph_dock.electrons.bloch import HamiltonianK
+from deeph_dock.electrons.lattice_sum import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import numpy as np
 from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
-from deeph_dock.electrons.bloch import FloatArray
+from deeph_dock.electrons.lattice_sum import FloatArray
 
 SMEARINGS = ("fermi-dirac", "gaussian")
 DEFAULT_WIDTH_EV = 0.025

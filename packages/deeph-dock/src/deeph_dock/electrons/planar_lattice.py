@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from deeph_dock.electrons.lattice_sum import FloatArray
+
 Point = tuple[str, FloatArray]
 
 EXACT = 1e-3

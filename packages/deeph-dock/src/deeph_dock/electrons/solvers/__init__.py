@@ -11,7 +11,8 @@ from typing import Protocol
 
 from deeph_spec.errors import InputError
 
-from deeph_dock.electrons.bloch import FloatArray, HamiltonianK
+from deeph_dock.electrons.bloch import HamiltonianK
+from deeph_dock.electrons.lattice_sum import FloatArray
 
 
 class Solver(Protocol):

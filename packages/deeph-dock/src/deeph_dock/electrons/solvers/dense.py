@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, eigh  # its BLAS must be loaded before it can be limited
 from threadpoolctl import threadpool_limits
 
-from deeph_dock.electrons.bloch import ComplexArray, FloatArray, HamiltonianK
+from deeph_dock.electrons.bloch import HamiltonianK
+from deeph_dock.electrons.lattice_sum import ComplexArray, FloatArray
 
 THREADED_SIZE = 512
 """Below this order several threads of BLAS lose more in waiting than they gain."""
