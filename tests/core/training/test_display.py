@@ -77,7 +77,7 @@ def test_without_a_terminal_lines_come_from_time_to_time(
     shown = re.findall(r"^Epoch (\d+) ", text, re.MULTILINE)
     assert shown == ["1", "30"]  # the first at once, the last at the end
     assert "\x1b" not in text
-    assert "Training stopped after 30 epochs and 3 min 20 s: max_epoch reached" in text
+    assert "Training stopped after epoch 30 and 3 min 20 s: max_epoch reached" in text
     assert "Lowest loss 4.200e-04 in epoch 28; models are in runs/x/model" in text
 
 
@@ -135,6 +135,17 @@ def test_the_log_level_and_other_loggers_of_the_program(
     display.close()
     (line,) = (tmp_path / "deeph.log").read_text().splitlines()
     assert line.endswith("[system] but this")
+
+
+def test_nothing_is_printed_by_handlers_of_others(
+    tmp_path: Path, close: list[TrainingDisplay], caplog: pytest.LogCaptureFixture
+) -> None:
+    display = TrainingDisplay(io.StringIO())
+    close.append(display)
+    played(display, tmp_path)
+    assert caplog.records == []
+    logging.getLogger("deeph").warning("afterwards all is as before")
+    assert len(caplog.records) == 1
 
 
 def test_a_resumed_run_appends_to_its_log(tmp_path: Path, close: list[TrainingDisplay]) -> None:

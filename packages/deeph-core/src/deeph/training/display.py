@@ -251,7 +251,7 @@ class TrainingDisplay:
             self._print(self._last)
             self._last = ""
         self._say(
-            f"Training stopped after {summary.epochs} epochs and {duration(summary.seconds)}: "
+            f"Training stopped after epoch {summary.epochs} and {duration(summary.seconds)}: "
             f"{summary.stopped_because}",
             "train",
         )
@@ -266,7 +266,9 @@ class TrainingDisplay:
         """Close the bar and the log file."""
         self._close_bar()
         if self._handler is not None:
-            logging.getLogger("deeph").removeHandler(self._handler)
+            logger = logging.getLogger("deeph")
+            logger.removeHandler(self._handler)
+            logger.propagate = True
             self._handler.close()
             self._handler = None
 
@@ -279,6 +281,8 @@ class TrainingDisplay:
         self._handler.setLevel(self._level)
         logger.addHandler(self._handler)
         logger.setLevel(self._level)
+        # Libraries may hang a handler on the root logger, which would print every line twice.
+        logger.propagate = False
 
     def _log(self, text: str, part: str, level: int) -> None:
         """Write to the log file only."""
