@@ -1,0 +1,1 @@
+"""Predictions: from a model and structures to complete folders of the format."""

@@ -1,0 +1,98 @@
+"""A model as a whole: network, representation, baseline, and what it was trained on.
+
+In and out: the parameters and the description of a model file (`networks.model_file`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from deeph_spec.errors import InputError
+
+from deeph.networks import NETWORKS, Network, NetworkSpecification
+from deeph.networks.model_file import read_model
+from deeph.representation import BlockRepresentation
+from deeph.targets.baseline import Baseline
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """All that turns parameters into Hamiltonians.
+
+    Attributes
+    ----------
+    name : str
+        Name of the network.
+    network : Network
+    representation : BlockRepresentation
+    baseline : Baseline
+    with_overlap : bool
+        Whether pairs of the overlap were edges in training.
+    trained_on : str
+        Hash of the structures it was trained on.
+    """
+
+    name: str
+    network: Network
+    representation: BlockRepresentation
+    baseline: Baseline
+    with_overlap: bool
+    trained_on: str
+
+    def document(self, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the tree of arrays and the description that a model file holds."""
+        rep = self.representation
+        description = {
+            "network": self.name,
+            "specification": asdict(self.network.specification),
+            "target": "hamiltonian",
+            "unit": "eV",
+            "representation": {
+                "orbital_map": {symbol: list(shells) for symbol, shells in rep.orbital_map},
+                "spin": rep.spin,
+                "time_reversal": rep.time_reversal,
+                "further_shells": list(rep.further_shells),
+            },
+            "graph_type": "HS" if self.with_overlap else "H",
+            "trained_on": self.trained_on,
+        }
+        tree: dict[str, Any] = {"network": parameters, "baseline": {}}
+        for name, array in self.baseline.arrays().items():
+            place, _, leaf = name.rpartition("/")
+            group = tree["baseline"].setdefault(place, {}) if place else tree["baseline"]
+            group[leaf] = array
+        return tree, description
+
+
+def read_published(path: Path) -> tuple[Model, Any, dict[str, Any]]:
+    """Return a model, the network's parameters and the whole description.
+
+    Raises
+    ------
+    InputError
+        If the file is no model of this program, or of a network it does not know.
+    """
+    tree, description = read_model(path)
+    try:
+        name, specification = description["network"], dict(description["specification"])
+        for key in ("target_natural", "target_unnatural"):
+            specification[key] = tuple(specification[key])
+        representation = BlockRepresentation.of(**description["representation"])
+        named = {
+            f"{place}/{leaf}" if isinstance(value, dict) else place: array
+            for place, value in tree["baseline"].items()
+            for leaf, array in (value.items() if isinstance(value, dict) else [("", value)])
+        }
+        baseline = Baseline.of_arrays({key: np.asarray(array) for key, array in named.items()})
+        network = NETWORKS[name](NetworkSpecification(**specification))
+        with_overlap, trained_on = description["graph_type"] == "HS", description["trained_on"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: is not a model that this version can use ({type(error).__name__}: {error})"
+        ) from error
+    model = Model(name, network, representation, baseline, with_overlap, trained_on)
+    return model, tree["network"], description

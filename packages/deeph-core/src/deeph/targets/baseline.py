@@ -1,0 +1,327 @@
+"""What is known without a network: means on site and as functions of distance, and their errors.
+
+In the frame of an edge the M = 0 components of natural irreps, averaged over environments, are the
+two-centre part of the matrix (Slater and Koster 1954): smooth functions of distance for every
+ordered pair of elements. On site the same holds to first order for the field of the neighbours: a
+constant for J = 0, plus a sum over neighbours of functions of distance times harmonics of their
+direction. Both are fitted to the training structures and subtracted. What is left is divided by
+its typical size, again a function of distance, so that the network predicts numbers of order one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeph.graphs import GraphSource
+from deeph.representation import BlockRepresentation
+from deeph.so3 import wigner_blocks
+from deeph.targets.splines import FloatArray, PenalisedFit, SplineGrid
+
+SCALE_FLOOR = 1e-5
+"""Smallest scale, as a fraction of the largest of the same kind: nothing is divided by noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Fitted means and scales; all arrays in the unit of the matrix.
+
+    Attributes
+    ----------
+    grids : dict (first element, second element) -> SplineGrid
+        Pairs of elements that the training structures contain.
+    edge_mean : dict -> ndarray (k, size)
+        Coefficients of the means of edges; zero but for M = 0 of natural channels.
+    edge_log_scale : dict -> ndarray (k, channels)
+        Coefficients of the logarithm of the scale of edges over its smallest value.
+    edge_scale_range : dict -> ndarray (2, channels)
+        Smallest and largest scale of edges.
+    node_constant : ndarray (elements, size)
+        Mean on site.
+    node_field : dict -> ndarray (k, channels)
+        Coefficients of what one neighbour adds on site; zero for unnatural channels.
+    node_scale : ndarray (elements, channels)
+        Scale on site.
+    """
+
+    grids: dict[tuple[int, int], SplineGrid]
+    edge_mean: dict[tuple[int, int], FloatArray]
+    edge_log_scale: dict[tuple[int, int], FloatArray]
+    edge_scale_range: dict[tuple[int, int], FloatArray]
+    node_constant: FloatArray
+    node_field: dict[tuple[int, int], FloatArray]
+    node_scale: FloatArray
+
+    def edges(
+        self, source: GraphSource, representation: BlockRepresentation
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return means (e, size) and scales (e, channels) of the edges of a graph."""
+        table = representation.channels
+        mean = np.zeros((source.graph.edges, table.size))
+        scale = np.full((source.graph.edges, len(table)), float(np.finfo(np.float32).tiny))
+        for key, rows, design in _designs(self.grids, source):
+            mean[rows] = design @ self.edge_mean[key]
+            lower, upper = self.edge_scale_range[key]
+            times_floor = np.exp(np.clip(design @ self.edge_log_scale[key], -60.0, 60.0))
+            scale[rows] = np.clip(lower * times_floor, lower, upper)
+        return mean, scale
+
+    def nodes(
+        self, source: GraphSource, representation: BlockRepresentation
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return means (n, size) and scales (n, channels) of the atoms of a graph."""
+        table = representation.channels
+        mean = self.node_constant[source.graph.species].copy()
+        wigner = wigner_blocks(source.frames, representation.l_max)
+        channel = table.channel_of_component
+        for key, rows, design in _designs(self.grids, source):
+            strength = design @ self.node_field[key]
+            direction = np.concatenate(
+                [wigner[j][rows, :, j] for j in range(representation.l_max + 1)], axis=1
+            )
+            component = table.j[channel] ** 2 + table.j[channel] + table.m_of_component
+            added = strength[:, channel] * direction[:, component]
+            np.add.at(mean, source.graph.centre[rows], added)
+        return mean, self.node_scale[source.graph.species]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything as named arrays, for a model file."""
+        named: dict[str, NDArray[Any]] = {
+            "node_constant": self.node_constant,
+            "node_scale": self.node_scale,
+        }
+        for (a, b), grid in self.grids.items():
+            name = f"pair_{a}_{b}"
+            named[f"{name}/grid"] = np.array([grid.start, grid.stop, grid.intervals])
+            named[f"{name}/edge_mean"] = self.edge_mean[a, b]
+            named[f"{name}/edge_log_scale"] = self.edge_log_scale[a, b]
+            named[f"{name}/edge_scale_range"] = self.edge_scale_range[a, b]
+            named[f"{name}/node_field"] = self.node_field[a, b]
+        return named
+
+    @classmethod
+    def of_arrays(cls, named: Mapping[str, NDArray[Any]]) -> Baseline:
+        """Return the baseline that `arrays` came from."""
+        pairs: dict[tuple[int, int], dict[str, NDArray[Any]]] = {}
+        for name, array in named.items():
+            if name.startswith("pair_"):
+                head, kind = name.split("/")
+                _, a, b = head.split("_")
+                pairs.setdefault((int(a), int(b)), {})[kind] = array
+        return cls(
+            grids={
+                key: SplineGrid(float(p["grid"][0]), float(p["grid"][1]), int(p["grid"][2]))
+                for key, p in pairs.items()
+            },
+            edge_mean={key: p["edge_mean"] for key, p in pairs.items()},
+            edge_log_scale={key: p["edge_log_scale"] for key, p in pairs.items()},
+            edge_scale_range={key: p["edge_scale_range"] for key, p in pairs.items()},
+            node_constant=named["node_constant"],
+            node_field={key: p["node_field"] for key, p in pairs.items()},
+            node_scale=named["node_scale"],
+        )
+
+
+_MARGIN = 0.8
+"""Distance in Å between the farthest pair of the training structures and where means vanish.
+
+Longer than the three intervals whose splines are cut off, so that the data do not feel the end.
+"""
+
+
+def fit_baseline(
+    sources: Sequence[GraphSource],
+    node_irreps: Sequence[FloatArray],
+    edge_irreps: Sequence[FloatArray],
+    representation: BlockRepresentation,
+) -> Baseline:
+    """Fit means and scales to the irreps of training structures.
+
+    Parameters
+    ----------
+    sources : sequence of GraphSource
+        Graphs of the structures.
+    node_irreps : sequence of ndarray (n, size)
+        On-site irreps in the lab frame.
+    edge_irreps : sequence of ndarray (e, size)
+        Irreps of edges in their frames.
+    representation : BlockRepresentation
+    """
+    grids = _grids(sources)
+    table = representation.channels
+    channel = table.channel_of_component
+    straight = (table.m_of_component == 0) & table.natural[channel] & _real(representation)[channel]
+
+    edge_mean = {key: np.zeros((grid.size, table.size)) for key, grid in grids.items()}
+    fits = {key: PenalisedFit(g.roughness(), int(straight.sum())) for key, g in grids.items()}
+    for source, values in zip(sources, edge_irreps, strict=True):
+        for key, rows, design in _designs(grids, source):
+            fits[key].add(design, values[rows][:, straight])
+    for key, fit in fits.items():
+        edge_mean[key][:, straight] = fit.solve()
+
+    node_constant, node_field = _fit_nodes(grids, sources, node_irreps, representation)
+    unscaled = Baseline(grids, edge_mean, {}, {}, node_constant, node_field, np.zeros((0, 0)))
+    log_scale, scale_range = _fit_edge_scales(unscaled, sources, edge_irreps, representation)
+    means = Baseline(
+        grids, edge_mean, log_scale, scale_range, node_constant, node_field,
+        np.ones((len(representation.orbital_map), len(table))),
+    )  # fmt: skip
+    residuals = [
+        values - means.nodes(source, representation)[0]
+        for source, values in zip(sources, node_irreps, strict=True)
+    ]
+    scale = _node_scale(sources, residuals, representation)
+    return Baseline(grids, edge_mean, log_scale, scale_range, node_constant, node_field, scale)
+
+
+def _grids(sources: Sequence[GraphSource]) -> dict[tuple[int, int], SplineGrid]:
+    """Return a grid for every ordered pair of elements; a pair and its reverse share one."""
+    lengths: dict[tuple[int, int], list[FloatArray]] = {}
+    for source in sources:
+        for key, rows in _rows_of_pairs(source):
+            ends = source.graph.lengths[rows]
+            lengths.setdefault(key, []).append(np.array([ends.min(), ends.max()]))
+    return {
+        key: SplineGrid.covering(np.concatenate(values), margin=_MARGIN)
+        for key, values in sorted(lengths.items())
+    }
+
+
+def _rows_of_pairs(source: GraphSource) -> list[tuple[tuple[int, int], NDArray[np.int64]]]:
+    graph = source.graph
+    first, second = graph.species[graph.centre], graph.species[graph.neighbour]
+    return [
+        ((int(a), int(b)), np.flatnonzero((first == a) & (second == b)))
+        for a, b in np.unique(np.stack([first, second]), axis=1).T
+    ]
+
+
+def _designs(
+    grids: dict[tuple[int, int], SplineGrid], source: GraphSource
+) -> list[tuple[tuple[int, int], NDArray[np.int64], FloatArray]]:
+    """Return pair of elements, its edges and their splines; unknown pairs are left out."""
+    return [
+        (key, rows, grids[key].design(source.graph.lengths[rows]))
+        for key, rows in _rows_of_pairs(source)
+        if key in grids
+    ]
+
+
+def _real(representation: BlockRepresentation) -> NDArray[np.bool_]:
+    """Return which channels a non-magnetic two-centre mean exists for: no spin vectors."""
+    names = representation.channels.spin_components
+    plain = np.array([name in ("matrix", "sum", "scalar_re") for name in names])
+    return plain[representation.channels.component]
+
+
+def _fit_nodes(
+    grids: dict[tuple[int, int], SplineGrid],
+    sources: Sequence[GraphSource],
+    node_irreps: Sequence[FloatArray],
+    representation: BlockRepresentation,
+) -> tuple[FloatArray, dict[tuple[int, int], FloatArray]]:
+    """Fit the on-site constant and what neighbours add, one linear problem per element and J."""
+    table = representation.channels
+    constant = np.zeros((len(representation.orbital_map), table.size))
+    field = {key: np.zeros((grid.size, len(table))) for key, grid in grids.items()}
+    usable = table.natural & _real(representation)
+    wigner = [wigner_blocks(source.frames, representation.l_max) for source in sources]
+    for element in range(len(representation.orbital_map)):
+        keys = [key for key in grids if key[0] == element]
+        offsets = np.cumsum([0] + [grids[key].size for key in keys])
+        for j in range(representation.l_max + 1):
+            channels = np.flatnonzero(usable & (table.j == j))
+            free = int(j == 0)
+            penalty = np.zeros((offsets[-1] + free, offsets[-1] + free))
+            for key, start, stop in zip(keys, offsets, offsets[1:], strict=False):
+                # Unlike a mean, a field may be far off where few data are: it is also kept small.
+                rough = grids[key].roughness()
+                penalty[start:stop, start:stop] = rough + 1e-2 * np.eye(len(rough))
+            fit = PenalisedFit(penalty, len(channels))
+            columns = table.offsets[channels][:, None] + np.arange(2 * j + 1)
+            for source, values, d in zip(sources, node_irreps, wigner, strict=True):
+                atoms = np.flatnonzero(source.graph.species == element)
+                if not len(atoms) or not len(channels):
+                    continue
+                design = np.zeros((source.graph.nodes, 2 * j + 1, offsets[-1] + free))
+                for key, rows, splines in _designs(grids, source):
+                    if key in keys:
+                        start = offsets[keys.index(key)]
+                        added = d[j][rows, :, j, None] * splines[:, None, :]
+                        target = design[:, :, start : start + splines.shape[1]]
+                        np.add.at(target, source.graph.centre[rows], added)
+                design[..., offsets[-1] :] = 1.0
+                answer = values[atoms][:, columns].swapaxes(1, 2).reshape(-1, len(channels))
+                fit.add(design[atoms].reshape(len(answer), -1), answer)
+            if not len(channels) or fit._fold == 0:
+                continue
+            solution = fit.solve()
+            for key, start, stop in zip(keys, offsets, offsets[1:], strict=False):
+                field[key][:, channels] = solution[start:stop]
+            if free:
+                constant[element, table.offsets[channels]] = solution[-1]
+    return constant, field
+
+
+def _mean_square(values: FloatArray, representation: BlockRepresentation) -> FloatArray:
+    """Return the mean over M of the squares of irreps (p, size), as (p, channels)."""
+    table = representation.channels
+    return np.add.reduceat(values**2, table.offsets[:-1], axis=1) / (2 * table.j + 1)
+
+
+def _fit_edge_scales(
+    means: Baseline,
+    sources: Sequence[GraphSource],
+    edge_irreps: Sequence[FloatArray],
+    representation: BlockRepresentation,
+) -> tuple[dict[tuple[int, int], FloatArray], dict[tuple[int, int], FloatArray]]:
+    """Fit the logarithm of the residual's root mean square as a function of distance."""
+    table = representation.channels
+    fits = {key: PenalisedFit(g.roughness(), len(table)) for key, g in means.grids.items()}
+    squares: dict[tuple[int, int], list[tuple[FloatArray, FloatArray]]] = {}
+    for source, values in zip(sources, edge_irreps, strict=True):
+        for key, rows, design in _designs(means.grids, source):
+            residual = values[rows] - design @ means.edge_mean[key]
+            square = _mean_square(residual, representation)
+            squares.setdefault(key, []).append((design, square))
+    log_scale, scale_range = {}, {}
+    for key, parts in squares.items():
+        largest = np.sqrt(max(float(square.max()) for _, square in parts))
+        floor = max(largest * SCALE_FLOOR, np.finfo(np.float32).tiny)
+        for design, square in parts:
+            fits[key].add(design, 0.5 * np.log(square / floor**2 + 1))
+        coefficients = fits[key].solve([1e-2])
+        # The mean of a logarithm lies below the logarithm of the mean: one factor per channel.
+        count = sum(len(square) for _, square in parts)
+        ratio = (
+            sum(np.sum(s * np.exp(-2 * (d @ coefficients)), axis=0) for d, s in parts)
+            / count
+            / floor**2
+        )
+        sums = np.sqrt(sum(np.sum(s, axis=0) for _, s in parts) / count)
+        factor = 0.5 * np.log(np.maximum(ratio, 1e-12))
+        # Splines sum to one within the data, so that adding a constant to all adds it there.
+        log_scale[key] = coefficients + factor
+        scale_range[key] = np.stack([np.full(len(table), floor), np.maximum(floor, 30 * sums)])
+    return log_scale, scale_range
+
+
+def _node_scale(
+    sources: Sequence[GraphSource],
+    residuals: Sequence[FloatArray],
+    representation: BlockRepresentation,
+) -> FloatArray:
+    """Return the root mean square of on-site residuals, (elements, channels)."""
+    table = representation.channels
+    scale = np.zeros((len(representation.orbital_map), len(table)))
+    species = np.concatenate([source.graph.species for source in sources])
+    square = _mean_square(np.concatenate(list(residuals)), representation)
+    for element in np.unique(species):
+        scale[element] = np.sqrt(square[species == element].mean(axis=0))
+    floor = max(scale.max() * SCALE_FLOOR, np.finfo(np.float32).tiny)
+    return np.maximum(scale, floor)

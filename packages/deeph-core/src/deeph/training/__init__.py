@@ -1,0 +1,1 @@
+"""Training: data, losses, optimisers, schedules, checkpoints and the loop over epochs."""

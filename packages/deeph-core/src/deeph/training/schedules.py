@@ -1,0 +1,138 @@
+"""Schedules: the scale of the learning rate, from steps or from losses.
+
+A schedule has a state (a tree of arrays, saved with the run), `scale(state, step)`, and two
+functions that return the next state: `after_step(state, loss)`, `after_epoch(state, loss)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import optax
+
+
+class Schedule(Protocol):
+    """What the loop needs of a schedule."""
+
+    def init(self) -> Any:
+        """Return the first state."""
+        ...
+
+    def scale(self, state: Any, step: int) -> float:
+        """Return the learning rate over its initial value at an optimiser step."""
+        ...
+
+    def after_step(self, state: Any, loss: float) -> Any:
+        """Return the state after a step with this training loss."""
+        ...
+
+    def after_epoch(self, state: Any, loss: float) -> Any:
+        """Return the state after an epoch with this loss."""
+        ...
+
+    def finished(self, state: Any) -> bool:
+        """Return whether training has nothing left to gain."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Lower the rate when the loss no longer falls (optax.contrib.reduce_on_plateau).
+
+    Attributes
+    ----------
+    settings : deeph.config.training.Scheduler
+        ``factor``, ``patience``, ``rtol``, ``cooldown``, ``accum_size``,
+        ``min_learning_rate_scale``. ``accum_size`` -1: one evaluation an epoch; otherwise one
+        every so many steps, with their mean training loss.
+    """
+
+    settings: Any
+
+    def _transformation(self) -> optax.GradientTransformationExtraArgs:
+        s = self.settings
+        return optax.contrib.reduce_on_plateau(
+            factor=s.factor,
+            patience=s.patience,
+            rtol=s.rtol,
+            atol=0.0,
+            cooldown=s.cooldown,
+            accumulation_size=max(1, s.accum_size),
+            min_scale=s.min_learning_rate_scale,
+        )
+
+    def init(self) -> Any:
+        """Return the first state."""
+        return self._transformation().init(jnp.zeros(()))
+
+    def scale(self, state: Any, step: int) -> float:
+        """Return the current scale."""
+        return float(state.scale)
+
+    def after_step(self, state: Any, loss: float) -> Any:
+        """Return the state after a step; it counts only when evaluations are steps."""
+        return state if self.settings.accum_size < 0 else self._evaluated(state, loss)
+
+    def after_epoch(self, state: Any, loss: float) -> Any:
+        """Return the state after an epoch; it counts only when evaluations are epochs."""
+        return self._evaluated(state, loss) if self.settings.accum_size < 0 else state
+
+    def finished(self, state: Any) -> bool:
+        """Return whether the scale has reached its smallest value."""
+        return float(state.scale) <= self.settings.min_learning_rate_scale
+
+    def _evaluated(self, state: Any, loss: float) -> Any:
+        one = jnp.ones(())
+        _, state = self._transformation().update(one, state, value=jnp.asarray(loss))
+        return state
+
+
+@dataclass(frozen=True)
+class WarmupCosine:
+    """Raise the rate linearly, then let it fall along a cosine (optax).
+
+    Attributes
+    ----------
+    settings : deeph.config.training.Scheduler
+        ``init_scale``, ``warmup_steps``, ``decay_steps``, ``end_scale``.
+    total_steps : int
+        Optimiser steps of the whole training, taken for ``decay_steps`` -1.
+    """
+
+    settings: Any
+    total_steps: int
+
+    def init(self) -> Any:
+        """Return the empty state."""
+        return ()
+
+    def scale(self, state: Any, step: int) -> float:
+        """Return the scale at a step."""
+        s = self.settings
+        length = s.decay_steps if s.decay_steps > 0 else self.total_steps
+        warmup = min(s.warmup_steps, length - 1)
+        schedule = optax.warmup_cosine_decay_schedule(
+            s.init_scale, 1.0, warmup, max(length, 1), max(s.end_scale, 0.0)
+        )
+        return float(schedule(step))
+
+    def after_step(self, state: Any, loss: float) -> Any:
+        """Return the state unchanged."""
+        return state
+
+    def after_epoch(self, state: Any, loss: float) -> Any:
+        """Return the state unchanged."""
+        return state
+
+    def finished(self, state: Any) -> bool:
+        """Return False: the number of epochs ends the training."""
+        return False
+
+
+def schedule(settings: Any, total_steps: int) -> Schedule:
+    """Return the schedule that a section ``process.train.scheduler`` asks for."""
+    if settings.type == "warmup_cosine_decay":
+        return WarmupCosine(settings, total_steps)
+    return Plateau(settings)
