@@ -193,7 +193,7 @@ def _table(rows: Sequence[Row]) -> str:
                 f"warning: {row.folder.id}: {row.error.missing} pairs of the reference are not "
                 "predicted and count as zero there"
             )
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _numbers(mae: dict[str, float] | None) -> str:
@@ -222,6 +222,7 @@ def _as_json(rows: Sequence[Row], skipped: dict[str, str]) -> dict[str, Any]:
                 "atoms": len(row.folder.structure),
                 "reference": str(row.reference.path),
                 **asdict(row.error),
+                "mu": None if row.error.mu is None else 1e3 * row.error.mu,
             }
             for row in rows
         },

@@ -96,30 +96,28 @@ def _predict(configs: Sequence[InferConfig]) -> int:
     """Predict everything the settings name; they differ only in their inputs."""
     from deeph.cli.runtime import prepare_jax
     from deeph.config import describe, to_toml, with_proposed
-    from deeph.networks.model_file import find_model
 
     config = configs[0]
     for line in config.warnings:
         print(f"warning: {line}")
-    model = find_model(
-        config.model.model_dir, config.model.load_model_type, config.model.load_model_epoch
-    )
     folders = _inputs(configs)
-    device, warnings = prepare_jax(config.system)
+    device, warnings = prepare_jax(config.system)  # before anything imports JAX
     for line in warnings:
         print(f"warning: {line}")
     if config.system.device is None:
         config = with_proposed(config, {"system.device": device})
+    from deeph.networks.model_file import find_model
+
+    model = find_model(
+        config.model.model_dir, config.model.load_model_type, config.model.load_model_epoch
+    )
     if config.file is not None:
         print("Settings of this run:")
         for line in describe(config):
             print(f"  {line}")
     from deeph.inference.predictor import Predictor
 
-    settings = config.model
-    predictor = Predictor.load(
-        settings.model_dir, settings.load_model_type, settings.load_model_epoch
-    )
+    predictor = Predictor.load(model)
     print(f"Model: {model} ({predictor.network}), on {device}")
     into_inputs = config.process.infer.output_into == "to_input"
     if into_inputs:

@@ -44,6 +44,9 @@ def prepare_jax(system: System) -> tuple[str, list[str]]:
     os.environ.setdefault(
         "XLA_PYTHON_CLIENT_PREALLOCATE", str(system.jax_memory_preallocate).lower()
     )
+    # XLA takes tuning flags of the CPU for instructions when it loads a cached program, and prints
+    # pages about them. What really goes wrong arrives as an exception.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if wanted is not None and wanted.platform == "cpu":
         # Otherwise JAX would take hold of an accelerator that is not going to be used.
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
