@@ -27,17 +27,18 @@ KPOINTS = np.array([[0.0, 0, 0], [0.13, -0.4, 0.71], [0.5, 0.5, 0.0]])
 
 
 def random_matrix(seed: int, spins: int = 1, pairs: int = 90, dtype: type = float) -> BlockMatrix:
-    """Random blocks of random pairs, on-site ones included, in random order; not Hermitian."""
+    """Hermitian blocks of random pairs, on-site ones included, in random order."""
     rng = np.random.default_rng(seed)
     cells = rng.integers(-2, 3, size=(pairs, 3))
     random = np.concatenate([cells, rng.integers(0, 4, size=(pairs, 2))], axis=1)
+    partners = np.concatenate([-random[:, :3], random[:, [4, 3]]], axis=1)
     home = np.array([[0, 0, 0, i, i] for i in range(4)])
-    chosen = rng.permutation(np.unique(np.concatenate([random, home]), axis=0))
+    chosen = rng.permutation(np.unique(np.concatenate([random, partners, home]), axis=0))
     empty = BlockMatrix.zeros(chosen, spins * SIZES[chosen[:, 3:]], dtype)
     entries = rng.normal(size=empty.entries.shape)
     if dtype is complex:
         entries = entries + 1j * rng.normal(size=entries.shape)
-    return empty.with_entries(entries.astype(dtype))
+    return empty.with_entries(entries.astype(dtype)).hermitian()
 
 
 def info(spin: str = "none", **others: object) -> SystemInfo:
@@ -116,21 +117,29 @@ def test_complex_collinear_data_without_imaginary_part_are_real() -> None:
     assert all(channel.is_real for channel in problem.hamiltonians)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64])
-def test_hermitian_blocks_give_hermitian_matrices_and_others_do_not(dtype: type) -> None:
-    spin = "soc" if dtype is np.complex64 else "none"
-    spins = 2 if spin == "soc" else 1
-    rough = random_matrix(3, spins=spins, dtype=complex if spins == 2 else float)
-    partners = np.concatenate([-rough.atom_pairs[:, :3], rough.atom_pairs[:, [4, 3]]], axis=1)
-    pairs = np.unique(np.concatenate([rough.atom_pairs, partners]), axis=0)
-    closed = rough.on_pairs(pairs, spins * SIZES[pairs[:, 3:]])
-    whole = closed.hermitian()
-    whole = whole.with_entries(whole.entries.astype(dtype))
-    for matrix, hermitian in ((whole, True), (closed, False)):
-        problem = HamiltonianK.from_blocks(STRUCTURE, info(spin), matrix, random_matrix(2))
-        hk = problem.dense_stack(KPOINTS)[0][0]
-        violation = np.abs(hk - hk.conj().transpose(0, 2, 1)).max()
-        assert bool(violation < 1e-12) is hermitian
+@pytest.mark.parametrize("spin", ["none", "soc"])
+def test_rounding_is_averaged_away_and_worse_is_refused(spin: str) -> None:
+    spins, dtype = (2, complex) if spin == "soc" else (1, float)
+    h = random_matrix(3, spins=spins, dtype=dtype)
+    noise = np.random.default_rng(0).normal(size=h.entries.shape)
+    rough = h.with_entries(h.entries + 1e-3 * noise)
+    problem = HamiltonianK.from_blocks(STRUCTURE, info(spin), rough, random_matrix(2))
+    hk = problem.dense_stack(KPOINTS)[0][0]
+    assert np.abs(hk - hk.conj().transpose(0, 2, 1)).max() < 1e-12
+    raw = np.array([summed(rough, k, spins) for k in KPOINTS])
+    assert np.abs(raw - raw.conj().transpose(0, 2, 1)).max() > 1e-3
+    np.testing.assert_allclose(hk, (raw + raw.conj().transpose(0, 2, 1)) / 2, atol=1e-12)
+    damaged = h.with_entries(h.entries + noise)
+    with pytest.raises(InputError, match=r"H: entries: .*from being Hermitian"):
+        HamiltonianK.from_blocks(STRUCTURE, info(spin), damaged, random_matrix(2))
+
+
+def test_single_precision_is_summed_in_double() -> None:
+    h = random_matrix(1)
+    single = h.with_entries(h.entries.astype(np.float32))
+    hk = HamiltonianK.from_blocks(STRUCTURE, info(), single, random_matrix(2)).dense_stack(KPOINTS)
+    expected = [summed(single.with_entries(single.entries.astype(float)), k) for k in KPOINTS]
+    np.testing.assert_allclose(hk[0][0], expected, atol=1e-13)
 
 
 def test_order_of_pairs_and_missing_pairs_do_not_matter() -> None:

@@ -35,6 +35,9 @@ from deeph_dock.electrons.lattice_sum import (
 
 STACK_BYTES = 128 * 2**20
 """Largest stack of H(k) and S(k) made at once by `HamiltonianK.chunks`."""
+LARGEST_H_VIOLATION_EV = 0.1
+LARGEST_S_VIOLATION = 1e-4
+"""Violations of Hermiticity beyond these are damage or a wrong convention, not error."""
 TIME_REVERSAL_EV = 1e-5
 """Largest violation of time reversal in H(R) of spinors that still counts as rounding."""
 
@@ -97,10 +100,17 @@ class HamiltonianK:
         overlap : BlockMatrix or None
             S, always without spin; None is allowed for an orthogonal basis only.
 
+        Returns
+        -------
+        HamiltonianK
+            Of the Hermitian parts of H and S: files hold them to rounding, predictions to their
+            error.
+
         Raises
         ------
         InputError
-            If S is missing or blocks do not have the sizes that `info` gives to their atoms.
+            If S is missing, blocks do not have the sizes that `info` gives to their atoms, entries
+            are not finite, or a matrix is far from Hermitian.
         """
         if overlap is None and not info.orthogonal_basis:
             raise InputError(
@@ -109,8 +119,10 @@ class HamiltonianK:
             )
         counts = np.asarray(info.orbital_counts(structure), dtype=np.int64)
         _check("H", hamiltonian, counts * info.spin_factor)
+        hamiltonian = _hermitian("H", hamiltonian, LARGEST_H_VIOLATION_EV)
         if overlap is not None:
             _check("S", overlap, counts)
+            overlap = _hermitian("S", overlap, LARGEST_S_VIOLATION)
         spin = spin_of(info, hamiltonian)
         channels, sites = _spin_channels(hamiltonian, spin, counts)
         sums = tuple(lattice_sum(groups, sites) for groups in channels)
@@ -202,6 +214,19 @@ def _check(name: str, matrix: BlockMatrix, sizes: IntArray) -> None:
             f"{name}: entries: NaN or infinite values, first in the block of pair "
             f"{tuple(matrix.atom_pairs[row].tolist())}: compute or convert this matrix again"
         )
+
+
+def _hermitian(name: str, matrix: BlockMatrix, largest: float) -> BlockMatrix:
+    """Return the Hermitian part; raise if that is not what the matrix means."""
+    error, row = matrix.hermitian_error()
+    if error > largest:
+        pair = tuple(matrix.atom_pairs[row].tolist())
+        raise InputError(
+            f"{name}: entries: the block of pair {pair} and that of its partner (-R, j, i) differ "
+            f"by {error:.3g} from being Hermitian, more than {largest:g}: 'dock check' tells what "
+            "is wrong with this folder"
+        )
+    return matrix.hermitian() if error > 0 else matrix
 
 
 def _spinor(stack: NDArray[Any]) -> NDArray[Any]:
