@@ -34,7 +34,7 @@ UNITS = {"hamiltonian": "eV", "overlap": "1", "density_matrix": "1", "position_m
 KEYS = ("atom_pairs", "chunk_shapes", "chunk_boundaries", "entries")
 MAX_BYTES = 256 * 2**20
 ENTRY_TYPES = tuple(map(np.dtype, ("f4", "f8", "c8", "c16")))
-_GAP_BYTES = 2**20
+_GAP_BYTES = 2**17  # reading so much costs as much as another call of HDF5
 _CHUNK_BYTES = 2**20
 
 
@@ -189,13 +189,15 @@ class OpenMatrix:
             self.entries.read_direct(values)
         return self._blocks(slice(None), self.chunk_boundaries, values)
 
-    def some(self, rows: Int) -> BlockMatrix:
+    def some(self, rows: Int, max_bytes: int = MAX_BYTES) -> BlockMatrix:
         """Read some blocks, in slabs that bridge small gaps.
 
         Parameters
         ----------
         rows : (Q,) int64 array
             Increasing row numbers.
+        max_bytes : int
+            Most bytes of entries in a slab, beside those returned.
 
         Returns
         -------
@@ -207,7 +209,7 @@ class OpenMatrix:
         np.cumsum(ends - starts, out=kept[1:])
         values = np.empty((*self.entries.shape[:-1], int(kept[-1])), self.dtype)
         size = self.dtype.itemsize
-        for first, last in _slabs(starts, ends, _GAP_BYTES // size, MAX_BYTES // size):
+        for first, last in _slabs(starts, ends, _GAP_BYTES // size, max_bytes // size):
             low = int(starts[first])
             slab = self.entries[..., low : int(ends[last - 1])]
             for members, (height, width) in shape_groups(self.chunk_shapes[rows[first:last]]):
@@ -266,8 +268,9 @@ def _checked(file: h5py.File, path: Path) -> OpenMatrix:
     wrong = np.flatnonzero(np.diff(boundaries) != shapes[:, 0] * shapes[:, 1])
     if len(wrong):
         row = int(wrong[0])
+        size = int(boundaries[row + 1]) - int(boundaries[row])
         raise InputError(
-            f"{path}: chunk_boundaries: block {row} has {boundaries[row + 1] - boundaries[row]} "
+            f"{path}: chunk_boundaries: block {row} has {size} "
             f"entries by its boundaries, {shapes[row, 0]} x {shapes[row, 1]} by chunk_shapes",
             rule="E24" if (boundaries < 0).any() else "E23",
             key="chunk_boundaries",

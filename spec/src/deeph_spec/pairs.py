@@ -106,18 +106,26 @@ def find(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64
     (Q,) int64 array
         Positions in `keys`.
     """
-    if not len(keys):
-        return np.full(len(wanted), -1, np.int64)
-    order: NDArray[np.int64] | None = None
-    if not np.all(keys[1:] >= keys[:-1]):
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
+    rows = np.full(len(wanted), -1, np.int64)
+    if not len(keys) or not len(wanted):
+        return rows
+    order = _order(keys)
+    asked = _order(wanted)  # searching in order is ten times as fast as at random
+    keys, wanted = keys[order], wanted[asked]
     place = np.searchsorted(keys, wanted)
     place[place == len(keys)] = 0
-    missing = keys[place] != wanted
-    rows = place if order is None else order[place]
-    rows[missing] = -1
+    rows[asked] = np.where(keys[place] == wanted, order[place], -1)
     return rows
+
+
+def _order(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the stable sorting order of keys, quickly where they are distinct or in order."""
+    if np.all(keys[1:] >= keys[:-1]):
+        return np.arange(len(keys))
+    order = np.argsort(keys)
+    if np.any(keys[order][1:] == keys[order][:-1]):
+        return np.argsort(keys, kind="stable")
+    return order
 
 
 def rows_of(pairs: Pairs, wanted: Pairs) -> NDArray[np.int64]:

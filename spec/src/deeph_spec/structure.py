@@ -180,8 +180,8 @@ class Structure:
 
 
 def _rows(vectors: NDArray[np.float64]) -> list[str]:
-    """Format vectors so that reading gives the same bits back."""
-    return [" ".join(f"{x:24.17g}" for x in row) for row in vectors.tolist()]
+    """Format vectors with 17 digits, zeros included, so that reading gives the same bits back."""
+    return [" ".join(f"{x:#24.17g}" for x in row) for row in vectors.tolist()]
 
 
 def _parse(text: str, name: str) -> Structure:

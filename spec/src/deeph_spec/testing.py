@@ -277,7 +277,7 @@ def toy_matrices(
         degrees = np.repeat(listed, 2 * np.array(listed) + 1)
         order = np.repeat(np.arange(len(listed)), 2 * np.array(listed) + 1)
         ones[symbol] = np.ones(len(degrees))
-        levels[symbol] = -12.0 + 4.0 * degrees + 3.0 * order + 0.1 * ATOMIC_NUMBERS[symbol]
+        levels[symbol] = -14.0 + 6.0 * degrees + 3.0 * order + 0.1 * ATOMIC_NUMBERS[symbol]
 
     def assembled(
         kind: str, on_site: dict[str, Array], strength: float, field: float

@@ -117,11 +117,12 @@ def _closest_atoms(structure: Structure) -> list[Problem]:
 def _precision(text: str) -> list[Problem]:
     """Count the decimals of the positions: W11."""
     words = [word for line in text.splitlines()[7:] for word in line.split()[:3]]
-    decimals = [len(tail) for word in words for tail in re.findall(r"^-?\d*\.(\d+)$", word)]
-    exact = all(float(word) in (0.0, 0.5) for word in words if re.fullmatch(r"-?\d*\.\d+", word))
-    if not decimals or exact or max(decimals) >= 6:
+    numbers = re.findall(r"(?:^|\s)(-?\d*\.(\d+))", " ".join(words))
+    most = max((len(decimals) for _, decimals in numbers), default=6)
+    symmetric = all(abs(float(number)) in (0.0, 0.5) for number, _ in numbers)
+    if symmetric or most >= 6:
         return []
-    message = f"positions have {max(decimals)} decimals, expected 6 or more"
+    message = f"positions have {most} decimals, expected 6 or more"
     return [Problem("W11", "positions", message, "write them with full precision")]
 
 
@@ -226,12 +227,12 @@ def _check_together(
     for quantity in ("hamiltonian", "hamiltonian_pred"):
         file = MATRIX_FILES[quantity][0]
         if quantity in patterns and overlap is not None:
-            factor = 2 if expected.spinful else 1
-            report(file, compare_patterns(patterns[quantity], overlap, factor))
+            report(file, compare_patterns(patterns[quantity], overlap))
     if "hamiltonian.h5" in names and "overlap.h5" not in names:
         message = "there is no overlap.h5 beside it: eigenvalues cannot be computed"
         report("hamiltonian.h5", [Problem("W14", "", message, "add overlap.h5")])
-    if "density_matrix" in patterns and overlap is not None:
+    usable = {quantity for quantity, pattern in patterns.items() if pattern.usable}
+    if {"density_matrix", "overlap"} <= usable:
         paths = folder / "density_matrix.h5", folder / "overlap.h5"
         report("density_matrix.h5", check_trace(*paths, expected, max_bytes))
 

@@ -15,6 +15,8 @@ from deeph_spec.matrix_files import ENTRY_TYPES, KEYS, OpenMatrix
 from deeph_spec.ragged import differing
 
 Int = NDArray[np.int64]
+# With one of these the entries cannot be taken apart into blocks.
+_UNUSABLE = {"E16", "E17", "E18", "E22", "E23", "E24", "E25"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,31 @@ class Expected:
     spin: str | None = None
     electrons: float | None = None
     fermi_level: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Indices:
+    """What the index datasets of a matrix file say.
+
+    Parameters
+    ----------
+    problems : list of Problem
+        What is wrong.
+    pairs : (P, 5) int64 array or None
+        R1, R2, R3, i, j; None if they cannot be used, as all that follows.
+    shapes : (P, 2) int64 array or None
+        Rows and columns of each block.
+    partner : (P,) int64 array
+        Row of the Hermitian partner of each pair, or -1.
+    matrix : OpenMatrix or None
+        The file, if its entries can be taken apart into blocks.
+    """
+
+    problems: list[Problem]
+    pairs: Int | None
+    shapes: Int | None
+    partner: Int
+    matrix: OpenMatrix | None
 
 
 def kind_of(quantity: str) -> str:
@@ -79,9 +106,7 @@ def is_spinful(kind: str, expected: Expected) -> bool | None:
     return expected.spinful if kind in ("hamiltonian", "density_matrix") else False
 
 
-def check_indices(
-    file: h5py.File, kind: str, expected: Expected
-) -> tuple[list[Problem], OpenMatrix | None, Int]:
+def check_indices(file: h5py.File, kind: str, expected: Expected) -> Indices:
     """Check everything but the values of the entries.
 
     Parameters
@@ -95,12 +120,8 @@ def check_indices(
 
     Returns
     -------
-    problems : list of Problem
-        What is wrong.
-    matrix : OpenMatrix or None
-        The file, if its entries can be taken apart into blocks.
-    partner : (P,) int64 array
-        Row of the Hermitian partner of each pair, or -1.
+    Indices
+        With all problems.
     """
     found: list[Problem] = []
     datasets: dict[str, h5py.Dataset] = {}
@@ -131,22 +152,18 @@ def check_indices(
     if pairs is not None:
         partner = pair_lists.partner_rows(pairs)
         found += _pair_problems(pairs, partner, expected)
-    sound = True
     if pairs is not None and shapes is not None:
-        wrong = _shape_problems(pairs, partner, shapes, kind, expected)
-        sound = not wrong
-        found += wrong
+        found += _shape_problems(pairs, partner, shapes, kind, expected)
     if boundaries is not None and shapes is not None:
         found += _boundary_problems(boundaries, shapes)
     if "entries" in datasets:
         found += _entry_problems(datasets["entries"], boundaries, kind)
-    unusable = {"E16", "E17", "E18", "E22", "E23", "E24", "E25"}
-    if not sound or any(problem.rule in unusable for problem in found):
-        return found, None, partner
-    assert pairs is not None
-    assert shapes is not None
-    assert boundaries is not None
-    return found, OpenMatrix(pairs, shapes, boundaries, datasets["entries"]), partner
+    if pairs is None or shapes is None or len(shapes) != len(pairs) or pairs[:, 3:].min() < 0:
+        return Indices(found, None, None, partner, None)
+    matrix = None
+    if boundaries is not None and not _UNUSABLE & {problem.rule for problem in found}:
+        matrix = OpenMatrix(pairs, shapes, boundaries, datasets["entries"])
+    return Indices(found, pairs, shapes, partner, matrix)
 
 
 def _item(file: h5py.File, key: str) -> Any:
@@ -280,9 +297,10 @@ def _boundary_problems(boundaries: Int, shapes: Int) -> list[Problem]:
     if not len(wrong):
         return []
     row = int(wrong[0])
+    height, width = shapes[row].tolist()
     message = (
         f"block {row} has {sizes[row]} entries by its boundaries, but "
-        f"{shapes[row, 0]} x {shapes[row, 1]} = {shapes[row, 0] * shapes[row, 1]} by chunk_shapes"
+        f"{height} x {width} = {height * width} by chunk_shapes"
     )
     return [Problem("E23", "chunk_boundaries", message, remedy)]
 

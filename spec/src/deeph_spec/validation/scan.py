@@ -89,7 +89,7 @@ def on_site_diagonals(matrix: OpenMatrix, max_bytes: int = MAX_BYTES) -> tuple[F
     loads = np.cumsum(shapes[rows].prod(axis=1)) * matrix.dtype.itemsize
     parts = np.split(rows, np.flatnonzero(np.diff(loads // max_bytes)) + 1)
     for part in parts if len(rows) else []:
-        blocks = matrix.some(part)
+        blocks = matrix.some(part, max_bytes)
         for members, stack in blocks.by_shape():
             first = offsets[blocks.atom_pairs[members, 3]]
             values = np.diagonal(stack, axis1=1, axis2=2).real
@@ -194,7 +194,7 @@ def scan(
     if not vectors:
         result.zero_blocks = int(np.count_nonzero(~sketch.any(axis=0)))
         if result.broken_row < 0:
-            _compare_exactly(result, matrix, partner, sketch, tolerance)
+            _compare_exactly(result, matrix, partner, sketch, tolerance, max_bytes)
     return result
 
 
@@ -268,7 +268,12 @@ def _look_at_schwarz(
 
 
 def _compare_exactly(
-    result: Scan, matrix: OpenMatrix, partner: Int, sketch: NDArray[Any], tolerance: float
+    result: Scan,
+    matrix: OpenMatrix,
+    partner: Int,
+    sketch: NDArray[Any],
+    tolerance: float,
+    max_bytes: int,
 ) -> None:
     """Read the pairs again whose four numbers differ most, and compare all entries."""
     leading = np.flatnonzero(partner > np.arange(len(partner)))
@@ -280,6 +285,6 @@ def _compare_exactly(
     if not len(suspects):
         return
     rows = np.sort(np.concatenate([leading[suspects], partner[leading[suspects]]]))
-    error, row = matrix.some(rows).hermitian_error()
+    error, row = matrix.some(rows, max_bytes).hermitian_error()
     if error > result.hermitian_error:
         result.hermitian_error, result.hermitian_row = error, int(rows[row])
