@@ -163,4 +163,5 @@ def test_electrons_are_conserved(
 
 
 def test_a_level_from_elsewhere_counts_as_unknown_metal() -> None:
-    assert FermiLevel(-4.0, source="given").is_metal
+    assert FermiLevel(-4.0).is_metal
+    assert FermiLevel(-4.0).source == "given"

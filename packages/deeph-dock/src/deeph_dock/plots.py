@@ -316,6 +316,8 @@ def save(figure: Figure, stem: str | os.PathLike[str]) -> tuple[Path, Path]:
     stem = Path(stem)
     png, pdf = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".pdf")
     with matplotlib.rc_context(STYLE):
+        figure.draw_without_rendering()  # place everything once, not once for each format
+        figure.set_layout_engine("none")
         with replace_file(png) as beside:
             figure.savefig(beside, format="png")
         with replace_file(pdf) as beside:

@@ -225,13 +225,13 @@ def _table(results: Sequence[Result]) -> list[str]:
         ("folder", "bands", "E_F (eV)", "VBM (eV)", "CBM (eV)", "gap (eV)", "electrons", "mesh")
     ]
     for _, name, bands in results:
-        edges = [f"{x:.4f}" if x is not None else "-" for x in (bands.vbm, bands.cbm)]
+        edges = [_number(x) for x in (bands.vbm, bands.cbm)]
         fermi = bands.fermi
         rows.append(
             (
                 name,
                 HAMILTONIANS[bands.matrix],
-                f"{fermi.energy:.4f}",
+                _number(fermi.energy),
                 *edges,
                 "metal" if bands.is_metal else f"{bands.gap:.4f}",
                 "-" if fermi.electrons is None else f"{fermi.electrons:g}",
@@ -246,6 +246,11 @@ def _table(results: Sequence[Result]) -> list[str]:
         ]
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def _number(energy: float | None) -> str:
+    """Show an energy to 0.1 meV, without a sign before zero."""
+    return "-" if energy is None else f"{round(energy, 4) + 0.0:.4f}"
 
 
 def _differences(results: Sequence[Result]) -> list[str]:

@@ -135,7 +135,7 @@ class FermiLevel:
     mesh: tuple[int, int, int] | None = None
     smearing: str = "fermi-dirac"
     width: float = DEFAULT_WIDTH_EV
-    source: str = "electrons"
+    source: str = "given"
 
     @property
     def is_metal(self) -> bool:
@@ -213,7 +213,7 @@ def fermi_level(
         level = _solve_level(energies, weights, states, smearing, width)
     else:
         level = (vbm + cbm) / 2 if np.isfinite(cbm) else vbm
-    return FermiLevel(level, vbm, cbm, electrons, mesh, smearing, width)
+    return FermiLevel(level, vbm, cbm, electrons, mesh, smearing, width, source="electrons")
 
 
 def band_edges(energies: FloatArray, states: float) -> tuple[float, float] | None:
