@@ -106,7 +106,7 @@ def test_a_broken_structure_is_named_and_the_others_are_predicted(
     assert result.code == 1
     errors = result.err.splitlines()
     assert len(errors) == 2
-    assert errors[0].startswith("error: 0001: ")
+    assert errors[0].startswith("error: 0001: E15 ")
     assert errors[1].startswith("error: 0003: ")
     assert "overlap.h5 is missing" in errors[1]
     assert "2 of 4 structures predicted" in result.out
@@ -127,9 +127,9 @@ def test_the_structure_that_fails_in_a_batch_is_found(deeph: Any, engine: Any, d
 
 
 def test_what_is_wrong_is_one_line(deeph: Any, engine: Any, here: Path) -> None:
-    assert 'model.model_dir = "runn": not found' in deeph("infer", "runn", "data").line()
+    assert deeph("infer", "runn", "data").line() == "error: runn: no such run or model"
     assert "name the folders to predict" in deeph("infer", "run").line()
-    assert 'data.inputs_dir = "nowhere"' in deeph("infer", "run", "nowhere").line()
+    assert deeph("infer", "run", "nowhere").line() == "error: nowhere: no such folder"
     (here / "text.h5").write_text("no model")
     assert "is not a model file" in deeph("infer", "text.h5", "data").line()
     (here / "bare/model").mkdir(parents=True)

@@ -266,6 +266,13 @@ class TestOverrides:
         assert config.process.train.optimizer.betas == (0.8, 0.9)
         assert config.origins["process.train.max_epoch"] == "command line"
 
+    def test_a_text_may_look_like_a_number(self, folder: Path) -> None:
+        (folder / "2026").mkdir()
+        Path("file.toml").write_text(MINIMAL)
+        config = load_train("file.toml", ["inputs_dir=2026", "note=nan"])
+        assert config.data.inputs_dir == folder / "2026"
+        assert config.system.note == "nan"
+
     def test_an_end_that_is_not_unique_is_an_error(self) -> None:
         assert "write the full name" in failure(MINIMAL, ("type=adam",))
 

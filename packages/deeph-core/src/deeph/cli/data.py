@@ -79,11 +79,16 @@ def refuse_invalid(folders: Iterable[StructureFolder], note: Callable[[str], Non
                 warnings.setdefault(finding.rule, []).append(finding)
     for same in warnings.values():
         more = f" (the same {len(same) - 1} times more)" if len(same) > 1 else ""
-        note(f"warning: {same[0]}{more}")
+        note(f"warning: {plain(same[0])}{more}")
     if errors:
         more = f" (and {len(errors) - 1} more: dock check lists them)" if len(errors) > 1 else ""
-        raise InputError(f"{errors[0]}{more}")
+        raise InputError(f"{plain(errors[0])}{more}")
     note(f"{count} structures checked against the format: no errors")
+
+
+def plain(finding: Finding) -> str:
+    """Write a finding without its severity, which the line around it says."""
+    return str(finding).removeprefix(f"{finding.severity} ")
 
 
 def _names(ids: Sequence[str]) -> str:

@@ -74,11 +74,10 @@ def evaluate(
             rows.append(Row(folder, partner, error))
     if not rows:
         raise InputError(next(iter(skipped.values())))
+    drawn = _draw(rows, plot) if plot is not None else ()
     print(json.dumps(_as_json(rows, skipped), indent=1) if as_json else _table(rows))
-    if plot is not None:
-        png, pdf = _draw(rows, plot)
-        if not as_json:
-            print(f"Errors drawn in {png} and {pdf}")
+    if drawn and not as_json:
+        print(f"Errors drawn in {' and '.join(map(str, drawn))}")
     for id, line in skipped.items():
         typer.echo(f"error: {id}: {line}", err=True)
     return 1 if skipped else 0

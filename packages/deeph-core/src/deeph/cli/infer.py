@@ -73,6 +73,11 @@ def infer(
         return _predict([load_infer(source, rest)])
     if not rest:
         raise InputError(f"{source}: name the folders to predict after the model")
+    missing = next((name for name in [str(source), *rest] if not Path(name).exists()), None)
+    if missing is not None:
+        raise InputError(
+            f"{missing}: no such {'run or model' if missing == str(source) else 'folder'}"
+        )
     tables: dict[str, Any] = {
         "system": {"device": device or ""},
         "model": {"model_dir": str(source), "load_model_type": which},
@@ -199,6 +204,8 @@ def _problem(folder: StructureFolder, *, check: bool) -> str | None:
     """Say in a line why a folder cannot be predicted, or nothing."""
     from deeph_spec.validation import validate_folder
 
+    from deeph.cli.data import plain
+
     if not folder.has("overlap"):
         return f"{folder.path}: overlap.h5 is missing; dock compute-overlap or a DFT code makes it"
     if not check:
@@ -206,7 +213,7 @@ def _problem(folder: StructureFolder, *, check: bool) -> str | None:
     read = ("", "POSCAR", "info.json", "overlap.h5")  # a label that is there is not read
     found = validate_folder(folder.path)
     errors = [f for f in found if f.severity == "error" and f.file in read]
-    return str(errors[0]) if errors else None
+    return plain(errors[0]) if errors else None
 
 
 def _predictions(

@@ -82,6 +82,7 @@ def _choose_run(
     from deeph_spec.files import write_text
 
     from deeph.config import to_toml
+    from deeph.training.checkpoints import has_state
     from deeph.training.runs import (
         differing_settings,
         find_unfinished,
@@ -105,7 +106,10 @@ def _choose_run(
         return resume, True
     found = None if fresh else find_unfinished(outputs, record.settings_hash, data_hash)
     if found is not None:
-        print(f"Going on with {found}, which was stopped (--fresh starts anew)")
+        if has_state(found / "states"):
+            print(f"Going on with {found}, which was stopped (--fresh starts anew)")
+        else:
+            print(f"{found} was stopped before anything was saved: starting again in it")
         return found, True
     run = make_run(outputs)
     write_text(run / "train.toml", to_toml(config))

@@ -134,14 +134,17 @@ def _override(text: str, specs: tuple[KeySpec, ...]) -> tuple[str, Any]:
     name, value = name.strip(), value.strip()
     if not equals or not name:
         raise InputError(f"{text}: expected key=value, e.g. process.train.max_epoch=100")
-    matches = [s.name for s in specs if s.name == name or s.name.endswith("." + name)]
+    matches = [s for s in specs if s.name == name or s.name.endswith("." + name)]
     if len(matches) > 1:
-        raise InputError(f"{text}: {name} is one of {', '.join(matches)}; write the full name")
+        names = ", ".join(spec.name for spec in matches)
+        raise InputError(f"{text}: {name} is one of {names}; write the full name")
     try:
         found = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         found = value  # a text without quotes, the natural way on a command line
-    return (matches[0] if matches else name), found
+    if matches and matches[0].kind in ("str", "path") and not isinstance(found, str):
+        found = value  # a folder may be called 2026 or nan
+    return (matches[0].name if matches else name), found
 
 
 def _number(spec: KeySpec, value: Any) -> Any:

@@ -158,8 +158,8 @@ class Advanced:
     consider_parity: bool = key(True, "Whether the network is equivariant under inversion.")
     loss_scale_exponent: float = key(
         1.0,
-        "Weight of errors in the loss: (typical size of the residual)^(exponent - 1). 1: all errors "
-        "in eV alike (Eq. 7 of the paper); 0.5 learns weak, far and on-site blocks sooner.",
+        "Weight of errors in the loss: (typical size of the residual)^(exponent - 1). 1: all "
+        "errors in eV alike (Eq. 7 of the paper); 0.5 learns weak, far and on-site blocks sooner.",
         rule=rules.Rule("from 0 to 1", lambda value: 0 <= value <= 1),
         ours=True,
     )
