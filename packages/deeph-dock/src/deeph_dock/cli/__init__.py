@@ -16,6 +16,7 @@ from deeph_dock.cli.band import band
 from deeph_dock.cli.check import check
 from deeph_dock.cli.convert import convert
 
+_INTERRUPTED = 130
 app = typer.Typer(
     name="dock",
     help="From DFT codes to the DeepH format, and from Hamiltonians to physics.",
@@ -72,10 +73,12 @@ def run(arguments: list[str], debug: bool = False) -> int:
     """
     try:
         code = app(arguments, standalone_mode=False)
+        if code == _INTERRUPTED:  # newer versions of typer give the code, older ones raise
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`dock check | head`): nobody to tell.
         sys.stderr.close()

@@ -60,7 +60,7 @@ def check(
     jobs = min(jobs, len(tasks))
     make = partial(local_executor, jobs, ("deeph_dock.checking",))
     rows = list(
-        with_progress(run(tasks, make, 2 * jobs if jobs > 1 else 1), len(tasks), "checking")
+        with_progress(run(tasks, make, jobs + 1 if jobs > 1 else 1), len(tasks), "checking")
     )
     order = {id: number for number, id in enumerate(folders)}
     rows.sort(key=lambda row: order[row.id])

@@ -13,18 +13,13 @@ if TYPE_CHECKING:
 
 
 def convert(
-    sources: Annotated[
+    paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SRC...",
-            help="Folders with finished calculations, at any depth; also a single calculation.",
-        ),
-    ],
-    destination: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DST",
-            help="Root of the dataset: structures go to DST/dft/<id>, named as they are in SRC.",
+            metavar="SRC... DST",
+            help="Folders with finished calculations, at any depth, or single calculations; then "
+            "the root of the dataset: structures go to DST/dft/<id>, named as they are in SRC.",
+            show_default=False,
         ),
     ],
     code: Annotated[
@@ -51,8 +46,15 @@ def convert(
 
     Example: dock convert runs data -j 4
     """
+    from deeph_spec.errors import InputError
+
     from deeph_dock.conversion import dataset_folder, plan, preview
 
+    *sources, destination = paths
+    if not sources:
+        raise InputError(
+            f"one folder given ({destination}), two are needed: dock convert SRC... DST"
+        )
     found = plan(sources, destination, code, overwrite)
     typer.echo(f"{len(found)} {_kinds(found)} calculation{_s(found)} in {_names(sources)}")
     top = dataset_folder(destination)
@@ -87,7 +89,7 @@ def _convert_all(found: Sequence[Job], top: Path, jobs: int) -> list[Outcome]:
                     f"removed {removed} unfinished folder{'s' * (removed > 1)} of a killed run"
                 )
             make = partial(local_executor, jobs, PRELOAD)
-            done = run(found, convert, make, 2 * jobs if jobs > 1 else 1)
+            done = run(found, convert, make, jobs + 1 if jobs > 1 else 1)
             for outcome in with_progress(done, len(found), "converting"):
                 outcomes.append(outcome)
                 if outcome.trace and _debugging():

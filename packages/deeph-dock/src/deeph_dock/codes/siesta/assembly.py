@@ -26,6 +26,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 _AT_ONCE = 2**20
+_FARTHEST = 2**15
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,45 +100,11 @@ class Pattern:
         return matrix
 
 
-def shells_of(species: Species) -> tuple[int, ...]:
-    """Give l of each shell of a species, in the order of its orbitals.
-
-    Parameters
-    ----------
-    species : Species
-        With (n, l, zeta) of each orbital.
-
-    Returns
-    -------
-    tuple of int
-        One l for every 2l+1 orbitals.
-
-    Raises
-    ------
-    InputError
-        If the orbitals do not come in whole shells.
-    """
-    shells: list[int] = []
-    at = 0
-    numbers = species.quantum_numbers
-    while at < len(numbers):
-        width = 2 * numbers[at][1] + 1
-        if numbers[at : at + width] != (numbers[at],) * width:
-            n, degree, zeta = numbers[at]
-            raise InputError(
-                f"species {species.label}: the shell n={n} l={degree} zeta={zeta} does not have "
-                f"{width} orbitals; the file is damaged"
-            )
-        shells.append(numbers[at][1])
-        at += width
-    return tuple(shells)
-
-
 def orbital_signs(species: Species) -> NDArray[np.int8]:
     """Give (-1)^m of each orbital of a species, m = -l..l inside a shell."""
-    return np.concatenate(
-        [(-1) ** np.abs(np.arange(-k, k + 1)) for k in shells_of(species)]
-    ).astype(np.int8)
+    return np.concatenate([(-1) ** np.abs(np.arange(-k, k + 1)) for k in species.shells]).astype(
+        np.int8
+    )
 
 
 def find_blocks(hsx: Hsx, columns: NDArray[np.int32]) -> Blocks:
@@ -199,7 +166,7 @@ def make_pattern(hsx: Hsx, columns: NDArray[np.int32], blocks: Blocks, cells: In
     Raises
     ------
     InputError
-        If a block occurs twice or without its Hermitian partner, or an element twice.
+        If a block or an element occurs twice, or without its Hermitian partner.
     """
     pairs = np.concatenate([cells, blocks.atoms], axis=1)
     order = np.lexsort(pairs.T[::-1])
@@ -208,7 +175,7 @@ def make_pattern(hsx: Hsx, columns: NDArray[np.int32], blocks: Blocks, cells: In
     pairs = pairs[order]
     per_atom = np.bincount(hsx.atom_of_orbital, minlength=len(hsx.species_of_atom))
     shapes = per_atom[pairs[:, 3:]]
-    empty = BlockMatrix.zeros(pairs, shapes, np.bool_)
+    empty = BlockMatrix.zeros(pairs, shapes, np.int8)
     if (pairs[1:] == pairs[:-1]).all(axis=1).any() or (empty.partner_rows() < 0).any():
         raise InputError(
             f"{hsx.path}: column indices: two images fall on one lattice vector, or a pair of "
@@ -220,10 +187,11 @@ def make_pattern(hsx: Hsx, columns: NDArray[np.int32], blocks: Blocks, cells: In
     places += np.repeat(within, hsx.counts) * shapes[element_block, 1]
     places += np.tile(within, hsx.images)[columns]
     filled = empty.entries
-    filled[places] = True
-    if np.count_nonzero(filled) != len(places):
+    filled[places] = 1
+    if np.count_nonzero(filled) != len(places) or empty.hermitian_error()[0] != 0:
         raise InputError(
-            f"{hsx.path}: column indices: an element occurs twice; the file is damaged"
+            f"{hsx.path}: column indices: an element occurs twice, or without the one with row and "
+            "column exchanged; the file is damaged"
         )
     signs = np.concatenate([orbital_signs(hsx.species[k]) for k in hsx.species_of_atom])
     return Pattern(
@@ -261,7 +229,7 @@ def cells_from_vectors(
     """
     offset = positions[blocks.atoms[:, 1]] - positions[blocks.atoms[:, 0]]
     fractional = np.linalg.solve(cell.T, (vectors[blocks.first] - offset).T).T
-    cells = np.rint(fractional).astype(np.int64)
+    cells = np.rint(fractional.clip(-_FARTHEST, _FARTHEST)).astype(np.int64)
     expected = offset + cells @ cell
     of_elements = blocks.of_elements()
     error = 0.0

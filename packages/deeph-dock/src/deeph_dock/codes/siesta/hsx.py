@@ -37,6 +37,8 @@ Int = NDArray[np.int64]
 SPIN_COMPONENTS = (1, 2, 4, 8)
 _SPECIES = np.dtype([("label", "S20"), ("valence", "f8"), ("orbitals", "i4")])
 _L_LIMIT = 6
+_LARGEST = 1e5
+"""Elements of H (Ry) and S beyond this are no physics."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,14 @@ class Species:
         Charge of the pseudo-core.
     quantum_numbers : tuple of (n, l, zeta)
         Of each orbital, in the order of the matrix.
+    shells : tuple of int
+        l of each shell, one for every 2l+1 orbitals.
     """
 
     label: str
     valence: float
     quantum_numbers: tuple[tuple[int, int, int], ...]
+    shells: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +155,11 @@ class Hsx:
 
     def _values(self, what: str, start: int) -> NDArray[Any]:
         values = self._records.rows(what, start, self.counts, self.dtype)
-        if not np.isfinite(values).all():
-            raise InputError(f"{self.path}: {what}: holds NaN or infinity; the run went wrong")
+        if not (values.min() > -_LARGEST and values.max() < _LARGEST):  # false for NaN, too
+            raise InputError(
+                f"{self.path}: {what}: holds NaN or absurd numbers ({values.min():.3g}.."
+                f"{values.max():.3g}); the run went wrong, or the file is damaged"
+            )
         return values
 
     def vectors(self) -> NDArray[np.float32] | None:
@@ -224,10 +232,11 @@ def _read_version_0(records: Records) -> Hsx:
     count = int(records.read("number of species", (np.int32, 1))[0][0])
     named = _read_species_names(records, count)
     species = tuple(
-        Species(
+        _species(
+            path,
             label,
             valence,
-            tuple(_triple(records, f"quantum numbers of {label}") for _ in range(orbitals_of)),
+            [_triple(records, f"quantum numbers of {label}") for _ in range(orbitals_of)],
         )
         for label, valence, orbitals_of in named
     )
@@ -284,8 +293,8 @@ def _read_later(records: Records) -> Hsx:
     species = []
     for label, valence, orbitals_of in named:
         numbers = records.read(f"quantum numbers of {label}", (np.int32, 3 * orbitals_of))[0]
-        triples = tuple((q[0], q[1], q[2]) for q in numbers.reshape(-1, 3).tolist())
-        species.append(Species(label, valence, triples))
+        triples = [(q[0], q[1], q[2]) for q in numbers.reshape(-1, 3).tolist()]
+        species.append(_species(path, label, valence, triples))
     kcell = kshift = None
     if version == 2:
         kcell, kshift = records.read("k-mesh", (np.int32, 9), (np.float64, 3))
@@ -373,19 +382,31 @@ def _triple(records: Records, what: str) -> tuple[int, int, int]:
     return n, degree, zeta
 
 
+def _species(
+    path: Path, label: str, valence: float, numbers: list[tuple[int, int, int]]
+) -> Species:
+    """Collect orbitals into shells, which must be whole."""
+    shells = []
+    at = 0
+    while at < len(numbers):
+        n, degree, zeta = numbers[at]
+        width = 2 * degree + 1
+        if not 0 <= degree <= _L_LIMIT or numbers[at : at + width] != [numbers[at]] * width:
+            raise InputError(
+                f"{path}: quantum numbers of {label}: orbital {at + 1} begins a shell n={n} "
+                f"l={degree} zeta={zeta}, which is not there as a whole; the file is damaged"
+            )
+        shells.append(degree)
+        at += width
+    return Species(label, valence, tuple(numbers), tuple(shells))
+
+
 def _check(hsx: Hsx) -> None:
     """Check that atoms, species and orbitals fit together."""
     path = hsx.path
     kind = hsx.species_of_atom
     if kind.min(initial=0) < 0 or kind.max(initial=0) >= len(hsx.species) or not len(kind):
         raise InputError(f"{path}: species of the atoms: outside 1..{len(hsx.species)}; damaged")
-    for species in hsx.species:
-        wrong = [q for q in species.quantum_numbers if not 0 <= q[1] <= _L_LIMIT]
-        if wrong:
-            raise InputError(
-                f"{path}: quantum numbers of {species.label}: l = {wrong[0][1]}, expected "
-                f"0..{_L_LIMIT}; the file is damaged"
-            )
     per_species = np.array([len(s.quantum_numbers) for s in hsx.species], dtype=np.int64)
     expected = np.repeat(np.arange(len(kind)), per_species[kind])
     if not np.array_equal(hsx.atom_of_orbital, expected):
@@ -393,7 +414,7 @@ def _check(hsx: Hsx) -> None:
             f"{path}: the {len(kind)} atoms have {len(expected)} orbitals by their species, but "
             f"the matrix has {hsx.orbitals} or another order; the file is damaged"
         )
-    if not (0 < hsx.electrons <= 2 * hsx.orbitals and np.isfinite(hsx.temperature)):
+    if not (1e-6 < hsx.electrons <= 2 * hsx.orbitals and np.isfinite(hsx.temperature)):
         raise InputError(
             f"{path}: {hsx.electrons:g} electrons in {hsx.orbitals} orbitals at a temperature of "
             f"{hsx.temperature:g} Ry; the file is damaged"

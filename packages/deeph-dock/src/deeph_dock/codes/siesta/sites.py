@@ -17,12 +17,7 @@ from deeph_spec.errors import InputError
 from deeph_spec.structure import SYMBOLS
 from numpy.typing import NDArray
 
-from deeph_dock.codes.siesta.assembly import (
-    Blocks,
-    cells_from_vectors,
-    nearest_cells,
-    shells_of,
-)
+from deeph_dock.codes.siesta.assembly import Blocks, cells_from_vectors, nearest_cells
 from deeph_dock.codes.siesta.fdf import Fdf, species_numbers
 from deeph_dock.codes.siesta.fdf import geometry as read_fdf_geometry
 from deeph_dock.codes.siesta.geometry import Geometry, read_struct_out, read_xv
@@ -77,7 +72,7 @@ class Sites:
     def orbital_map(self, hsx: Hsx) -> dict[str, tuple[int, ...]]:
         """Give the shells of each element that occurs."""
         used = np.unique(hsx.species_of_atom).tolist()
-        return {SYMBOLS[int(self.numbers[k])]: shells_of(hsx.species[k]) for k in used}
+        return {SYMBOLS[int(self.numbers[k])]: hsx.species[k].shells for k in used}
 
 
 def find_sites(
