@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take it as true; importing typing would cost 10 ms
 if TYPE_CHECKING:
     from deeph_spec.blocks import BlockMatrix
     from deeph_spec.dataset import Dataset, StructureFolder
@@ -24,11 +22,14 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name when it is first used: importing h5py costs 0.2 s."""
     if name not in _HOMES:
         raise AttributeError(f"module 'deeph_spec' has no attribute '{name}'")
-    return getattr(import_module(f"deeph_spec.{_HOMES[name]}"), name)
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"deeph_spec.{_HOMES[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:

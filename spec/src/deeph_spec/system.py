@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -393,11 +394,11 @@ def _version_problems(document: Mapping[str, Any]) -> list[Problem]:
     version = document.get("format_version")
     if version is None:
         return []
-    parts = version.split(".") if isinstance(version, str) else []
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+    parts = re.fullmatch(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})", str(version))
+    if not isinstance(version, str) or parts is None:
         message = f"found {json.dumps(version, default=str)[:60]}, expected a text like '1.0'"
         return [Problem("E13", "format_version", message, f'write "{FORMAT_VERSION}"')]
-    if int(parts[0]) > FORMAT_MAJOR:
+    if int(parts[1]) > FORMAT_MAJOR:
         message = f"version {version} is newer than {FORMAT_MAJOR}.x, which this program reads"
         return [
             Problem("E13", "format_version", message, f"install a version that reads {version}")
