@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,12 @@ def _convert(job: Job) -> Outcome:
     )
 
 
+@cache
+def _converter() -> str:
+    """Give name and version of this program."""
+    return f"deeph-dock {version('deeph-dock')}"
+
+
 def _digests(job: Job) -> dict[str, str]:
     """Give the hash of every input file by its name."""
     inputs = load(job.run.code).inputs(job.run.folder, job.run.label)
@@ -229,7 +236,7 @@ def _write(
     head = {
         "code": info.provenance.get("code"),
         "code_version": info.provenance.get("code_version"),
-        "converter": f"deeph-dock {version('deeph-dock')}",
+        "converter": _converter(),
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "inputs": digests,
     }

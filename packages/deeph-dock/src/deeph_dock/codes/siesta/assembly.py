@@ -41,8 +41,8 @@ class Blocks:
         The two atoms.
     first : (P,) int64
         One element of the block.
-    of_run : (r,) int64
-        Block of each run of neighbouring elements.
+    of_run, row_of_run : (r,) int64
+        Block and row of each run of neighbouring elements.
     run_lengths : (r,) int64
         Elements of each run.
     """
@@ -51,6 +51,7 @@ class Blocks:
     atoms: Int
     first: Int
     of_run: Int
+    row_of_run: Int
     run_lengths: Int
 
     def of_elements(self) -> Int:
@@ -95,8 +96,9 @@ class Pattern:
             In the precision of the values.
         """
         matrix = BlockMatrix.zeros(self.pairs, self.shapes, values.dtype)
-        # Multiply in double precision: one rounding instead of two.
-        matrix.entries[self.places] = values * (unit * self.signs.astype(np.float64))
+        scaled = np.multiply(values, self.signs, dtype=np.float64)  # so that it is rounded once
+        scaled *= unit
+        matrix.entries[self.places] = scaled
         return matrix
 
 
@@ -123,8 +125,8 @@ def find_blocks(hsx: Hsx, columns: NDArray[np.int32]) -> Blocks:
         In the order of (image, first atom, second atom).
     """
     atoms = len(hsx.species_of_atom)
-    atom_of_column = (hsx.atom_of_orbital + atoms * np.arange(hsx.images)[:, None]).ravel()
-    target = atom_of_column[columns]  # image * atoms + second atom
+    atom_of_column = hsx.atom_of_orbital + atoms * np.arange(hsx.images)[:, None]
+    target = atom_of_column.ravel().astype(np.int32)[columns]  # image * atoms + second atom
     starts = np.cumsum(hsx.counts) - hsx.counts
     new = np.empty(len(columns), dtype=bool)
     new[0] = True
@@ -132,7 +134,7 @@ def find_blocks(hsx: Hsx, columns: NDArray[np.int32]) -> Blocks:
     new[starts] = True
     heads = np.flatnonzero(new)
     rows = np.searchsorted(starts, heads, side="right") - 1
-    image, second = np.divmod(target[heads], atoms)
+    image, second = np.divmod(target[heads].astype(np.int64), atoms)
     keys = (image * atoms + hsx.atom_of_orbital[rows]) * atoms + second
     unique, first, of_run = np.unique(keys, return_index=True, return_inverse=True)
     return Blocks(
@@ -140,6 +142,7 @@ def find_blocks(hsx: Hsx, columns: NDArray[np.int32]) -> Blocks:
         atoms=np.stack([unique // atoms % atoms, unique % atoms], axis=1),
         first=heads[first],
         of_run=of_run,
+        row_of_run=rows,
         run_lengths=np.diff(heads, append=len(columns)),
     )
 
@@ -182,9 +185,9 @@ def make_pattern(hsx: Hsx, columns: NDArray[np.int32], blocks: Blocks, cells: In
             "atoms has no partner (-R, j, i); the file is damaged"
         )
     within = np.arange(hsx.orbitals) - (np.cumsum(per_atom) - per_atom)[hsx.atom_of_orbital]
-    element_block = rank[blocks.of_elements()]
-    places = empty.chunk_boundaries[element_block]
-    places += np.repeat(within, hsx.counts) * shapes[element_block, 1]
+    run_block = rank[blocks.of_run]
+    row_starts = within[blocks.row_of_run] * shapes[run_block, 1]
+    places = np.repeat(empty.chunk_boundaries[run_block] + row_starts, blocks.run_lengths)
     places += np.tile(within, hsx.images)[columns]
     filled = empty.entries
     filled[places] = 1

@@ -23,7 +23,7 @@ _VERSION = re.compile(rb"^(?:Siesta )?Version\s*:\s*(\S.*?)\s*$", re.M | re.I)
 _SPECIES = re.compile(rb"^Species number:\s*(\d+)\s+Atomic number:\s*(-?\d+)", re.M)
 _FUNCTIONAL = re.compile(rb"^xc_check: (?!WARNING|Exchange)(\S.*?)\s*$", re.M)
 _KGRID = re.compile(rb"^siesta: k-grid:\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)\s+(-?[\d.]+)\s*$", re.M)
-_PROJECTOR = re.compile(rb"^\s*l=\s*\d+\s+rc=\s*([\d.]+)", re.M)
+_PROJECTOR = re.compile(rb"^ +l= *\d+ +rc= *([\d.]+)", re.M)
 
 
 @dataclass(frozen=True)
