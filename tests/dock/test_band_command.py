@@ -247,6 +247,16 @@ def test_bad_input_is_one_line(
     assert not list(tmp_path.rglob("band.*"))  # nothing written
 
 
+def test_what_cannot_be_written_is_one_line(band: Command, tmp_path: Path) -> None:
+    folder = write(tmp_path / "0001", honeycomb(mass=1.0))
+    (tmp_path / "taken").write_text("a file")
+    code, _, err = band(folder, "-o", tmp_path / "taken")
+    assert code == 1
+    assert "cannot be written" in err
+    assert "--out" in err
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
 def test_old_results_survive_a_failure(band: Command, tmp_path: Path) -> None:
     folder = write(tmp_path / "0001", honeycomb(mass=1.0))
     band(folder)

@@ -125,7 +125,7 @@ def folder_bands(
                     label=HAMILTONIANS[name],
                     matrix=name,
                     jobs=settings.jobs,
-                    progress=task(f"{folder.id} {HAMILTONIANS[name]}: path", len(path.kpoints)),
+                    progress=task(f"{folder.id} {HAMILTONIANS[name]}: path", int(path.fresh.sum())),
                 )
             )
         except InputError as error:

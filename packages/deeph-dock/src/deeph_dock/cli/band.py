@@ -98,18 +98,18 @@ def band(
     )
     groups = _groups(dirs)
     failed = 0
-    with task_bars() as task:
-        for number, (name, folders) in enumerate(groups):
-            target = out if out is None or len(groups) == 1 else out / name
-            try:
+    for number, (name, folders) in enumerate(groups):
+        target = out if out is None or len(groups) == 1 else out / name
+        try:
+            with task_bars() as task:  # the bar is gone before anything is printed
                 lines = _one_picture(name, folders, settings, window, target, task)
-            except InputError as error:
-                if len(groups) == 1:
-                    raise
-                failed += 1
-                typer.echo(f"error: {error}", err=True)
-                continue
-            typer.echo(("" if number == 0 else "\n") + "\n".join(lines))
+        except InputError as error:
+            if len(groups) == 1:
+                raise
+            failed += 1
+            typer.echo(f"error: {error}", err=True)
+            continue
+        typer.echo(("" if number == 0 else "\n") + "\n".join(lines))
     if failed:
         typer.echo(f"\n{failed} of {len(groups)} structures failed, see the errors above", err=True)
         raise typer.Exit(1)
@@ -304,8 +304,8 @@ def _notes(results: Sequence[Result]) -> list[str]:
             )
         elif on_path is not None and on_path - bands.gap > _NOTED_EV:
             notes.append(
-                f"note: {name}: the gap of {bands.gap:.4f} eV lies off the path, found on "
-                f"the mesh; on the path it is {on_path:.4f} eV"
+                f"note: {name}: the gap of {bands.gap:.4f} eV lies off the path (there "
+                f"{on_path:.4f} eV); a denser mesh may find a smaller one (--density, --mesh)"
             )
         elif fermi.source == "electrons" and bands.is_metal and not fermi.is_metal:
             notes.append(

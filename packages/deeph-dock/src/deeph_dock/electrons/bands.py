@@ -207,7 +207,7 @@ def compute_bands(
     Bands
     """
     kpoints = path.kpoints
-    fresh = np.concatenate([[True], np.any(kpoints[1:] != kpoints[:-1], axis=1)])  # joints twice
+    fresh = path.fresh
     energies = solver("dense")(problem, kpoints[fresh], jobs=jobs, progress=progress)
     return Bands(
         path=path,

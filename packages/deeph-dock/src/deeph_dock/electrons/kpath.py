@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
+from numpy.typing import NDArray
 
 from deeph_dock.electrons.lattice_sum import FloatArray
 from deeph_dock.electrons.planar_lattice import planar_path
@@ -64,6 +65,12 @@ class KPath:
         return np.concatenate(
             [np.linspace(a, b, n) for (a, b), n in zip(self.ends, self.counts, strict=True)]
         )
+
+    @property
+    def fresh(self) -> NDArray[np.bool_]:
+        """False for each point that repeats the one before it, as joints do, (K,)."""
+        kpoints = self.kpoints
+        return np.concatenate([[True], np.any(kpoints[1:] != kpoints[:-1], axis=1)])
 
     def distances(self, lattice: FloatArray) -> FloatArray:
         """Length along the path at each point, (K,), in 1/Å without 2 pi; jumps have none."""

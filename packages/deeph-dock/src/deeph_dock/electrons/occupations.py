@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from deeph_spec.errors import InputError
-from numpy.typing import NDArray
 
 from deeph_dock.electrons.lattice_sum import FloatArray
 
@@ -264,8 +263,3 @@ def _solve_level(
             break
         low, high = (middle, high) if filled(middle) < states else (low, middle)
     return 0.5 * (low + high)
-
-
-def filled_bands(energies: FloatArray, level: float) -> NDArray[np.int64]:
-    """Count the bands below a level, (channels, K)."""
-    return np.asarray(np.sum(energies < level, axis=-1), dtype=np.int64)
