@@ -151,6 +151,19 @@ def test_folder_without_poscar_is_listed_and_fails(dataset: Path) -> None:
     assert "E01" in [finding.rule for finding in row.errors]
 
 
+def test_zero_overlaps_of_pairs_that_h_reaches_are_no_fault(
+    dft_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shutil.copytree(dft_data("siesta/GaAs_8/0001"), tmp_path / "runs" / "0001")
+    for job in plan([tmp_path / "runs"], tmp_path / "data"):
+        convert(job)
+    row = check(_task(tmp_path / "data"))
+    assert row.findings == ()
+    assert row.empty_overlaps is not None
+    assert row.pairs is not None
+    assert row.empty_overlaps > row.pairs / 2
+
+
 def test_overlap_alone_is_checked_as_far_as_it_goes(dataset: Path) -> None:
     (dataset / "dft" / "0001" / "hamiltonian.h5").unlink()
     row = check(_task(dataset))

@@ -295,3 +295,32 @@ def test_help_of_a_command_has_an_example(dock: Dock) -> None:
         code, out, _ = dock(name, "-h")
         assert code == 0
         assert f"Example: dock {name}" in out
+
+
+def test_large_dataset_shows_what_fails_and_the_rest_in_one_row(
+    dock: Dock, runs: Path, tmp_path: Path
+) -> None:
+    dock("convert", runs / "0001", tmp_path / "one")
+    source = tmp_path / "one" / "dft" / "0001"
+    (source / "eigval_dft.h5").unlink()
+    for number in range(65):
+        shutil.copytree(source, tmp_path / "many" / "dft" / f"[m]{number}")
+    (tmp_path / "many" / "dft" / "[m]7" / "POSCAR").unlink()
+    code, out, _ = dock("check", tmp_path / "many")
+    assert code == 1
+    rows = [line.split() for line in out.splitlines() if line.endswith(("ok", "FAILED", " "))]
+    assert [row[0] for row in rows if row and row[-1] == "FAILED"] == ["[m]7"]
+    assert [row[:2] for row in rows if row and row[-1] == "ok"] == [["64", "others"]]
+
+
+def test_table_fits_into_eighty_columns(
+    dock: Dock, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock("convert", runs, tmp_path / "data")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("TERM", "dumb")
+    _, out, _ = dock("check", tmp_path / "data")
+    table = [line for line in out.splitlines() if line.startswith((" structure", " 000"))]
+    assert len(table) == 4
+    assert all(len(line) <= 80 and "…" not in line for line in table)

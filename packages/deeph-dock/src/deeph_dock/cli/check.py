@@ -90,33 +90,36 @@ def _print_table(rows: Sequence[Row]) -> None:
 
     shown = rows if len(rows) <= ROWS_AT_MOST else [row for row in rows if not row.ok]
     shown = shown[:ROWS_AT_MOST]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    padding = 1 if console.width >= 90 else 0  # without it the table fits into 80 columns
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, padding, 0, 0))
     table.add_column("structure", no_wrap=True)
     for title in ("atoms", "orbitals", "pairs", "findings"):
-        table.add_column(title, justify="right")
-    for title in ("two-centre", "Hermitian S", "H (eV)", "eigenvalues (meV)"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for title in ("two-\ncentre", "Hermitian\nS / H (eV)", "eigenvalues\n(meV)"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in shown:
         table.add_row(*_cells(row), "[green]ok[/]" if row.ok else "[bold red]FAILED[/]")
     if len(shown) < len(rows):
-        hidden = [row for row in rows if row not in shown]
+        names = {row.id for row in shown}
+        hidden = [row for row in rows if row.id not in names]
         table.add_row(*_worst(hidden), "ok" if all(row.ok for row in hidden) else "FAILED")
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
     console.print(table)
 
 
 def _cells(row: Row) -> list[str]:
     """Give the cells of a structure."""
+    from rich.markup import escape
+
     return [
-        row.id,
+        escape(row.id),
         *("-" if x is None else str(x) for x in (row.atoms, row.orbitals, row.pairs)),
         str(len(row.findings)) if row.findings else "none",
         _number(row.two_centre.violation if row.two_centre else None),
-        _number(row.hermitian_overlap),
-        _number(row.hermitian_hamiltonian),
+        _both(row.hermitian_overlap, row.hermitian_hamiltonian),
         _number(row.eigenvalues.largest * 1e3 if row.eigenvalues else None, ".4f"),
     ]
 
@@ -141,10 +144,16 @@ def _worst(rows: Sequence[Row]) -> list[str]:
         span([row.pairs for row in rows]),
         str(sum(len(row.findings) for row in rows)) if any(r.findings for r in rows) else "none",
         _number(largest([row.two_centre.violation if row.two_centre else None for row in rows])),
-        _number(largest([row.hermitian_overlap for row in rows])),
-        _number(largest([row.hermitian_hamiltonian for row in rows])),
+        _both(
+            largest([row.hermitian_overlap for row in rows]),
+            largest([row.hermitian_hamiltonian for row in rows]),
+        ),
         _number(None if deviation is None else deviation * 1e3, ".4f"),
     ]
+
+
+def _both(first: float | None, second: float | None) -> str:
+    return f"{_number(first)} / {_number(second)}"
 
 
 def _number(value: float | None, form: str = ".1e") -> str:

@@ -20,8 +20,8 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 _DENOMINATOR_LIMIT = 64
-_PRINTED = 2e-6
-"""Largest error of a component of k in .KP, 1/Bohr."""
+_ROUNDING = 1e-6
+"""Largest error of a number printed as 0.123456E+00, twice: cell and k are rounded both."""
 
 
 def read_fermi_level(path: Path) -> float:
@@ -143,10 +143,11 @@ def exact_kpoints(
         Fractional coordinates.
     """
     fractional = printed @ cell.T / (2 * np.pi)
-    error = np.abs(cell).sum(axis=1) * _PRINTED / (2 * np.pi)
+    exponent = np.floor(np.log10(np.maximum(np.abs(printed), 0.1))) + 1
+    error = _ROUNDING * 10**exponent @ np.abs(cell).T / (2 * np.pi)
     exact = np.array(
-        [[_fraction(x, e) for x, e in zip(k, error, strict=True)] for k in fractional.tolist()]
-    )
+        [_fraction(x, e) for x, e in zip(fractional.ravel(), error.ravel(), strict=True)]
+    ).reshape(-1, 3)
     if kcell is None or abs(np.linalg.det(kcell)) < 0.5:
         return exact
     shift = np.zeros(3) if kshift is None else kshift
