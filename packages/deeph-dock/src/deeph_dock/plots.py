@@ -185,6 +185,7 @@ def _legend(results: Sequence[Bands], axes: Axes) -> None:
             text = f"{result.label} {spin}".strip() or "bands"
             handles.append(Line2D([], [], label=text, **_style(results, index, channel)))
     # Outside the frame: no corner of a band structure is free.
+    place: dict[str, Any]
     if len(handles) <= 2:
         place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 2}
     else:
