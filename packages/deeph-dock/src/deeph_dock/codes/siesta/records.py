@@ -116,7 +116,7 @@ class Records:
 
     def _cut_off(self, what: str, needed: int) -> InputError:
         return InputError(
-            f"{self.path}: cut off: {len(self)} bytes, but {what} reaches to byte {needed}; "
+            f"{self.path}: cut off: {len(self)} bytes, {what} would end at byte {needed}; "
             "the run was killed while it wrote, or a copy is incomplete"
         )
 
