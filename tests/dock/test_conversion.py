@@ -435,7 +435,7 @@ def test_killed_at_any_moment_leaves_no_half_structure(toy_run: Toy, tmp_path: P
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        time.sleep(rng.uniform(0.2, 1.0))
+        time.sleep(rng.uniform(0.25, 0.75))
         process.kill()
         kills += process.wait() == -9
         process.communicate()

@@ -259,6 +259,36 @@ def test_geometry_of_another_step_is_not_used(toy_run: Callable[..., Any], tmp_p
     assert any("toy.XV is 0.0189 Bohr away" in line for line in calculation.warnings)
 
 
+def test_damaged_text_files_are_refused_or_do_not_matter(dft_data: Data, tmp_path: Path) -> None:
+    for path in dft_data("siesta/H2O_box/0001").iterdir():
+        shutil.copyfile(path, tmp_path / path.name)
+    whole = {path: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".HSX"}
+    rng = np.random.default_rng(3)
+    refused = 0
+    for _ in range(50):
+        for path, data in whole.items():
+            damaged = bytearray(data)
+            kind, at = int(rng.integers(3)), int(rng.integers(len(damaged)))
+            if kind == 0:
+                damaged = damaged[:at]
+            elif kind == 1:
+                damaged[at] = int(rng.integers(0, 256))
+            else:
+                damaged[at:at] = rng.choice([b" nan ", b" 1e400 ", b" -5 ", b"\n", b"x", b"9" * 30])
+            other = list(whole)[int(rng.integers(len(whole)))]
+            other.unlink()  # so that the next source is asked, too
+            path.write_bytes(bytes(damaged))
+            try:
+                calculation = SIESTA.read(tmp_path, "H2O_box")
+                if calculation.eigenvalues is not None:
+                    calculation.eigenvalues()
+            except InputError:
+                refused += 1
+            for undamaged in (path, other):
+                undamaged.write_bytes(whole[undamaged])
+    assert 20 < refused < 250
+
+
 def test_atoms_of_another_run_are_refused(toy_run: Callable[..., Any], tmp_path: Path) -> None:
     toy_run(atoms=3).write(tmp_path)
     (tmp_path / "toy.XV").write_text(toy_run(atoms=4).xv())

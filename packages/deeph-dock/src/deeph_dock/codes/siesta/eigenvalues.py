@@ -152,7 +152,7 @@ def exact_kpoints(
         return exact
     shift = np.zeros(3) if kshift is None else kshift
     mesh = np.linalg.solve(kcell, (np.rint(fractional @ kcell.T - shift) + shift).T).T
-    on_mesh = (np.abs(mesh - fractional) <= error).all(axis=1)
+    on_mesh = np.all(np.abs(mesh - fractional) <= error, axis=1)
     return np.where(on_mesh[:, None], mesh, exact)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from deeph_dock.codes.siesta.geometry import Geometry
 
 _INCLUDE_DEPTH = 8
+_LARGEST = 1e9
 _TRUE = ("true", ".true.", "t", "yes", "y", "")
 _COORDINATES = {
     "bohr": "bohr",
@@ -152,10 +153,9 @@ def kmesh(fdf: Fdf) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
         None without a readable ``kgrid.MonkhorstPack`` block.
     """
     lines = fdf.block("kgrid_Monkhorst_Pack")
-    rows = [_floats(line)[:4] for line in lines or []]
-    if len(rows) != 3 or any(len(row) < 3 for row in rows):
+    table = _table([f"{line} 0.0" for line in lines or []], 4)
+    if table is None or len(table) != 3:
         return None
-    table = np.array([[*row, 0.0][:4] for row in rows])
     return np.rint(table[:, :3]).astype(np.int64), table[:, 3]
 
 
@@ -185,33 +185,50 @@ def geometry(fdf: Fdf, bohr: float) -> Geometry:
                 f"{fdf.path}: {key} is not understood; keep the .XV file beside the run"
             )
     constant = _length(fdf.values.get("latticeconstant", ""), bohr)
-    vectors = [_floats(line)[:3] for line in fdf.block("LatticeVectors") or []]
-    parameters = _floats(" ".join(fdf.block("LatticeParameters") or []))
     form = _COORDINATES.get(_plain(fdf.text("AtomicCoordinatesFormat", "Bohr")))
     lines = [line.split() for line in fdf.block("AtomicCoordinatesAndAtomicSpecies") or []]
-    numbers = species_numbers(fdf)
-    if len(parameters) == 6:
-        cell = _cell_from_parameters(parameters)
-    else:
-        cell = np.array(vectors) if len(vectors) == 3 else np.eye(3)
-    try:
-        positions = np.array(
-            [[float(word.lower().replace("d", "e")) for word in line[:3]] for line in lines]
-        )
-        species = [int(line[3]) for line in lines]
-        z = [numbers[kind] for kind in species]
-    except (ValueError, IndexError, KeyError):
-        lines = []
-    if constant is None or cell.shape != (3, 3) or form is None or not lines:
+    table = _table([" ".join(words[:4]) for words in lines], 4)
+    cell, z = _cell(fdf), species_numbers(fdf)
+    species = [] if table is None else table[:, 3].tolist()
+    if (
+        constant is None
+        or cell is None
+        or form is None
+        or table is None
+        or not set(species) <= set(z)
+    ):
         raise InputError(
             f"{fdf.path}: cell or atoms cannot be read from the input; keep the .XV file beside it"
         )
     cell = cell * constant
     if form == "fractional":
-        positions = positions @ cell
+        positions = table[:, :3] @ cell
     else:
-        positions = positions * {"ang": 1 / bohr, "bohr": 1.0, "scaled": constant}[form]
-    return Geometry(fdf.path, cell, positions, np.array(species) - 1, np.array(z))
+        positions = table[:, :3] * {"ang": 1 / bohr, "bohr": 1.0, "scaled": constant}[form]
+    numbers = np.array([z[int(kind)] for kind in species])
+    return Geometry(fdf.path, cell, positions, table[:, 3].astype(np.int64) - 1, numbers)
+
+
+def _cell(fdf: Fdf) -> NDArray[np.float64] | None:
+    """Give the cell in units of the lattice constant; None if it has no volume or is not there."""
+    parameters = _table(fdf.block("LatticeParameters") or [], 6)
+    vectors = fdf.block("LatticeVectors")
+    if parameters is not None and (parameters[0, 3:] % 180 != 0).all():
+        cell: NDArray[np.float64] | None = _cell_from_parameters(parameters[0].tolist())
+    else:
+        cell = np.eye(3) if vectors is None else _table(vectors, 3)
+    if cell is None or cell.shape != (3, 3) or not abs(np.linalg.det(cell)) > 1e-9:
+        return None
+    return cell
+
+
+def _table(lines: list[str], width: int) -> NDArray[np.float64] | None:
+    """Read lines of at least `width` numbers; None if one has fewer or any is absurd."""
+    rows = [_floats(line)[:width] for line in lines]
+    if not rows or any(len(row) < width for row in rows):
+        return None
+    table = np.array(rows)
+    return table if np.all(np.abs(table) < _LARGEST) else None  # false for NaN, too
 
 
 def _cell_from_parameters(parameters: list[float]) -> NDArray[np.float64]:
@@ -232,7 +249,7 @@ def _cell_from_parameters(parameters: list[float]) -> NDArray[np.float64]:
 def _length(text: str, bohr: float) -> float | None:
     """Read ``5.43 Ang`` as a length in Bohr; Bohr without a unit."""
     words = text.split()
-    values = _floats(words[0]) if words else []
+    values = [x for x in _floats(words[0]) if 0 < x < _LARGEST] if words else []
     unit = words[1].lower() if len(words) > 1 else "bohr"
     factors = {"bohr": 1.0, "ang": 1 / bohr, "nm": 10 / bohr}
     return values[0] * factors[unit] if values and unit in factors else None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 _HEAD = 4096
 _SETTINGS = 2**21
+_LARGEST = 1e6
 _SUFFIXES = ("", ".out", ".log", ".output", ".txt", ".stdout")
 _WELCOME = re.compile(rb"^Siesta Version|WELCOME TO SIESTA|^Executable\s*:\s*siesta", re.M | re.I)
 _LABEL = re.compile(rb"^reinit: System Label:[ \t]*(\S+)", re.M)
@@ -139,7 +140,7 @@ def _kmesh(head: bytes) -> tuple[NDArray[np.int64] | None, NDArray[np.float64] |
     """Give the first three rows of the k-mesh."""
     rows = _KGRID.findall(head)[:3]
     if len(rows) == 3:
-        table = np.array([[float(x) for x in row] for row in rows])
+        table = np.array([[float(x) for x in row] for row in rows]).clip(-_LARGEST, _LARGEST)
         return table[:, :3].astype(np.int64), table[:, 3]
     if b"siesta: k-point is Gamma-only" in head:
         return np.eye(3, dtype=np.int64), np.zeros(3)
