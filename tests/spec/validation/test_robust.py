@@ -96,6 +96,18 @@ def test_any_number_in_an_index(folder, data):
     never_fails(path)
 
 
+@pytest.mark.parametrize("without", [(), ("POSCAR",), ("POSCAR", "info.json")])
+@pytest.mark.parametrize("index", [26, 2**40, 2**62])
+def test_an_absurd_atom_index_costs_no_memory(folder, index, without):
+    path = folder()
+    for name in without:
+        (path / name).unlink()
+    with h5py.File(path / H, "a") as file:
+        file["atom_pairs"][0, 3] = index
+    found = never_fails(path)
+    assert [finding.file for finding in found if finding.rule == "E18"] == [H]
+
+
 @given(st.floats(0, 1))
 @FOLDERS
 def test_any_truncation(folder, fraction):

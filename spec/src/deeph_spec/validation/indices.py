@@ -158,10 +158,11 @@ def check_indices(file: h5py.File, kind: str, expected: Expected) -> Indices:
         found += _boundary_problems(boundaries, shapes)
     if "entries" in datasets:
         found += _entry_problems(datasets["entries"], boundaries, kind)
-    if pairs is None or shapes is None or len(shapes) != len(pairs) or pairs[:, 3:].min() < 0:
+    rules = {problem.rule for problem in found}
+    if pairs is None or shapes is None or len(shapes) != len(pairs) or "E18" in rules:
         return Indices(found, None, None, partner, None)
     matrix = None
-    if boundaries is not None and not _UNUSABLE & {problem.rule for problem in found}:
+    if boundaries is not None and not _UNUSABLE & rules:
         matrix = OpenMatrix(pairs, shapes, boundaries, datasets["entries"])
     return Indices(found, pairs, shapes, partner, matrix)
 
@@ -201,11 +202,14 @@ def _pair_problems(pairs: Int, partner: Int, expected: Expected) -> list[Problem
     if atoms is not None and lowest == 1 and highest == atoms:
         message = f"atom indices run from 1 to {atoms}: are they counted from 1?"
         found.append(Problem("E18", "atom_pairs", message, "count atoms from 0"))
-    elif lowest < 0 or (atoms is not None and highest >= atoms):
-        outside = (indices < 0) | (indices >= (highest + 1 if atoms is None else atoms))
+    elif lowest < 0 or highest >= (len(pairs) if atoms is None else atoms):
+        # Without POSCAR: every atom has an on-site pair, so there are no more atoms than pairs.
+        outside = (indices < 0) | (indices >= (len(pairs) if atoms is None else atoms))
         row = int(np.flatnonzero(outside.any(axis=1))[0])
-        limit = "" if atoms is None else f", POSCAR has {atoms} atoms (0 to {atoms - 1})"
-        message = f"row {row}: {_pair(pairs[row])}{limit}"
+        limit = f"expected 0 to {len(pairs) - 1}, as there are {len(pairs)} pairs"
+        if atoms is not None:
+            limit = f"POSCAR has {atoms} atoms (0 to {atoms - 1})"
+        message = f"row {row}: {_pair(pairs[row])}, {limit}"
         remedy = "use the POSCAR the matrix was computed for"
         found.append(Problem("E18", "atom_pairs", message, remedy))
     (keys,) = pair_lists.encode(pairs)
