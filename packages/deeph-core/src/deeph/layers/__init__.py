@@ -1,27 +1,28 @@
-"""Equivariant layers on plain arrays.
+"""Equivariant layers on flat arrays.
 
-Node features live in the lab frame: a tuple over l of arrays (n, 2 l + 1, channels). Edge features
-live in the frame of their edge, see `deeph.layers.features.EdgeFeatures`.
+Features of nodes (n, size) are in the lab frame, features of edges (e, size) in the frame of their
+edge; `deeph.layers.features` says which entry is what.
 """
 
-from deeph.layers.features import EdgeFeatures, Features, join, to_edge_frame, to_lab_frame
-from deeph.layers.gate import EdgeGate, NodeGate
+from deeph.layers.features import Features, Layout, permutation
+from deeph.layers.gate import Gate
 from deeph.layers.linear import NodeLinear, SO2Linear
-from deeph.layers.norm import EdgeNorm, NodeNorm
+from deeph.layers.norm import Norm
 from deeph.layers.radial import RadialEmbedding, gaussians
+from deeph.layers.turning import around_edges, result_of_edges, rotate_by_l, to_nodes
 
 __all__ = [
-    "EdgeFeatures",
-    "EdgeGate",
-    "EdgeNorm",
     "Features",
-    "NodeGate",
+    "Gate",
+    "Layout",
     "NodeLinear",
-    "NodeNorm",
+    "Norm",
     "RadialEmbedding",
     "SO2Linear",
+    "around_edges",
     "gaussians",
-    "join",
-    "to_edge_frame",
-    "to_lab_frame",
+    "permutation",
+    "result_of_edges",
+    "rotate_by_l",
+    "to_nodes",
 ]

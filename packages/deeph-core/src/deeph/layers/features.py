@@ -1,4 +1,4 @@
-"""How many channels of which irreps, and the two layouts they are stored in.
+"""How many channels of which irreps, and where their components stand in flat arrays.
 
 A channel of angular momentum l is *natural* when its parity is (-1)^l, else *unnatural*. In the
 frame of an edge the symmetry that is left is the rotations about the edge (SO(2)) and the mirror
@@ -12,40 +12,66 @@ M < 0 odd; for unnatural channels it is the other way round. Therefore
 
 Without parity there are only rotations: all channels count as natural, and maps between pairs are
 complex numbers.
+
+Two layouts follow. *By l*: for every l an array (2 l + 1, channels), natural channels first.
+*By M*: the invariants, the M = 0 of unnatural channels, then for M = 1, 2, ... an array
+(2, channels with l >= M) of the pairs above. Both are permutations of one another, up to the sign
+of -cos, and a layer that acts on single entries works in either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from functools import cached_property, lru_cache
+from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
 Array = Any
-NodeFeatures = tuple[Array, ...]
-"""Per l an array (n, 2 l + 1, channels), natural channels first."""
 
 
-class EdgeFeatures(NamedTuple):
-    """Features of e edges, each in the frame of its edge, sorted by abs(M).
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What every entry of a flat array is.
 
     Attributes
     ----------
-    invariant : array (e, k)
-        M = 0 of natural channels, ascending in l.
-    pseudo : array (e, k')
-        M = 0 of unnatural channels, ascending in l.
-    pairs : tuple over M = 1..l_max of arrays (e, 2, k_M)
-        (cos, sin) of natural channels with l >= M, then (sin, -cos) of unnatural ones.
+    l, m, channel : ndarray (size,)
+        Angular momentum, component and channel of each entry. Channels count from 0: natural ones
+        ascending in l, then unnatural ones.
+    sign : ndarray (size,)
+        The entry is sign times the component m.
     """
 
-    invariant: Array
-    pseudo: Array
-    pairs: tuple[Array, ...]
+    l: NDArray[np.int64]
+    m: NDArray[np.int64]
+    channel: NDArray[np.int64]
+    sign: NDArray[np.float64]
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return len(self.l)
+
+    def expand(self, dtype: Any) -> NDArray[Any]:
+        """Return the 0-1 matrix (channels, size) that repeats a number per channel."""
+        channels = np.arange(self.channel.max(initial=-1) + 1)
+        return np.equal(channels[:, None], self.channel).astype(dtype)
+
+    def members(self, dtype: Any) -> NDArray[Any]:
+        """Return the 0-1 matrix (size, l_max + 1) of the entries of every l."""
+        return np.equal(self.l[:, None], np.arange(self.l.max(initial=0) + 1)).astype(dtype)
+
+    def order_in(self, other: Layout) -> NDArray[np.int64]:
+        """Return where in `other` the components of this layout's entries stand."""
+        where = {key: index for index, key in enumerate(other._keys())}
+        return np.array([where[key] for key in self._keys()], dtype=np.int64)
+
+    def _keys(self) -> list[tuple[int, int]]:
+        return list(zip(self.channel.tolist(), self.m.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -89,91 +115,75 @@ class Features:
         """Number of all channels."""
         return sum(self.natural) + sum(self.unnatural)
 
+    @property
+    def gates(self) -> int:
+        """Number of channels that are no natural scalars."""
+        return self.channels - self.natural[0]
+
+    @property
+    def size(self) -> int:
+        """Number of all components."""
+        return sum((2 * l + 1) * self.width(l) for l in range(self.l_max + 1))
+
+    @property
+    def segments(self) -> tuple[int, ...]:
+        """Channels of the parts of the layout by M: invariants, pseudo-invariants, M = 1, 2, ..."""
+        l = self._l_of_channel
+        pairs = [int(np.sum(l >= m)) for m in range(1, self.l_max + 1)]
+        return (sum(self.natural), sum(self.unnatural), *pairs)
+
     @cached_property
-    def l_of_channel(self) -> NDArray[np.int64]:
-        """Angular momenta of all channels: natural ones ascending in l, then unnatural ones."""
+    def by_l(self) -> Layout:
+        """Layout of node features."""
+        rows = []
+        for l in range(self.l_max + 1):
+            natural = sum(self.natural[:l]) + np.arange(self.natural[l])
+            unnatural = sum(self.natural) + sum(self.unnatural[:l]) + np.arange(self.unnatural[l])
+            channel = np.concatenate([natural, unnatural])
+            rows += [(l, m, c, 1) for m in range(-l, l + 1) for c in channel]
+        return _layout(rows)
+
+    @cached_property
+    def by_m(self) -> Layout:
+        """Layout of edge features."""
+        l, natural = self._l_of_channel, sum(self.natural)
+        rows = [(l[c], 0, c, 1) for c in range(len(l))]
+        for m in range(1, self.l_max + 1):
+            chosen = np.flatnonzero(l >= m)
+            rows += [(l[c], m if c < natural else -m, c, 1) for c in chosen]
+            rows += [(l[c], -m, c, 1) if c < natural else (l[c], m, c, -1) for c in chosen]
+        return _layout(rows)
+
+    @property
+    def _l_of_channel(self) -> NDArray[np.int64]:
         l = np.arange(self.l_max + 1)
         return np.concatenate([np.repeat(l, self.natural), np.repeat(l, self.unnatural)])
 
-    def columns(self, m: int) -> NDArray[np.int64]:
-        """Return which channels have a component M = m; it is the order of `EdgeFeatures.pairs`."""
-        return np.flatnonzero(self.l_of_channel >= m)
+
+def _layout(rows: list[tuple[Any, ...]]) -> Layout:
+    l, m, channel, sign = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+    return Layout(l, m, channel, sign.astype(np.float64))
 
 
-def to_edge_frame(features: Features, wigner: Sequence[Array], nodes: NodeFeatures) -> EdgeFeatures:
-    """Return node features, one row per edge, in the frames of the edges.
+def permutation(order: NDArray[np.int64]) -> Callable[[Array], Array]:
+    """Return the function that reorders the last axis, out[..., k] = x[..., order[k]].
 
-    Parameters
-    ----------
-    features : Features
-        Channels of `nodes`.
-    wigner : sequence of arrays (e, 2 l + 1, 2 l + 1)
-        Edge frame to lab, see `deeph.so3.wigner_blocks`.
-    nodes : tuple over l of arrays (e, 2 l + 1, channels)
+    Its derivative is the inverse reordering. Left to itself, JAX would derive a scatter-add, which
+    is slow, and which for many single slices takes long to compile.
     """
-    local = [jnp.einsum("eij,eic->ejc", wigner[l], x) for l, x in enumerate(nodes)]
-    return split_by_m(features, local)
+    return _permutation(tuple(order.tolist()))
 
 
-def to_lab_frame(features: Features, wigner: Sequence[Array], edges: EdgeFeatures) -> NodeFeatures:
-    """Return edge features turned into the lab frame, per l (e, 2 l + 1, channels)."""
-    return tuple(
-        jnp.einsum("eij,ejc->eic", wigner[l], x) for l, x in enumerate(merge_by_l(features, edges))
-    )
+@lru_cache(maxsize=256)
+def _permutation(order: tuple[int, ...]) -> Callable[[Array], Array]:
+    forward, backward = np.array(order), np.argsort(order)
 
+    def taken(x: Array, index: NDArray[np.int64]) -> Array:
+        return x.at[..., index].get(mode="promise_in_bounds", unique_indices=True)
 
-def split_by_m(features: Features, local: Sequence[Array]) -> EdgeFeatures:
-    """Return per-l arrays (e, 2 l + 1, channels) in edge frames as `EdgeFeatures`."""
-    natural = [x[..., :n] for x, n in zip(local, features.natural, strict=True)]
-    unnatural = [x[..., n:] for x, n in zip(local, features.natural, strict=True)]
+    @jax.custom_vjp
+    def reordered(x: Array) -> Array:
+        return taken(x, forward)
 
-    def row(parts: Sequence[Array], m: int) -> list[Array]:
-        return [x[:, l + m] for l, x in enumerate(parts) if l >= abs(m) and x.shape[-1]]
-
-    def stacked(parts: list[Array]) -> Array:
-        return (
-            jnp.concatenate(parts, -1)
-            if parts
-            else jnp.zeros((local[0].shape[0], 0), local[0].dtype)
-        )
-
-    pairs = []
-    for m in range(1, features.l_max + 1):
-        first = stacked(row(natural, m) + row(unnatural, -m))
-        second = stacked(row(natural, -m) + [-x for x in row(unnatural, m)])
-        pairs.append(jnp.stack([first, second], axis=1))
-    return EdgeFeatures(stacked(row(natural, 0)), stacked(row(unnatural, 0)), tuple(pairs))
-
-
-def merge_by_l(features: Features, edges: EdgeFeatures) -> list[Array]:
-    """Return `EdgeFeatures` as per-l arrays (e, 2 l + 1, channels), inverse of `split_by_m`."""
-    merged = []
-    for l in range(features.l_max + 1):
-        n, u = features.natural[l], features.unnatural[l]
-        natural, unnatural = sum(features.natural[:l]), sum(features.unnatural[:l])
-        rows = {
-            0: [
-                edges.invariant[:, natural : natural + n],
-                edges.pseudo[:, unnatural : unnatural + u],
-            ]
-        }
-        for m in range(1, l + 1):
-            pair = edges.pairs[m - 1]
-            start = sum(features.natural[m:l])
-            other = sum(features.natural[m:]) + sum(features.unnatural[m:l])
-            cosine, sine = pair[:, 0, start : start + n], pair[:, 1, start : start + n]
-            rows[m] = [cosine, -pair[:, 1, other : other + u]]
-            rows[-m] = [sine, pair[:, 0, other : other + u]]
-        merged.append(jnp.stack([jnp.concatenate(rows[m], -1) for m in range(-l, l + 1)], axis=1))
-    return merged
-
-
-def join(parts: Sequence[EdgeFeatures]) -> EdgeFeatures:
-    """Return several edge features side by side, as input of one `SO2Linear`."""
-    return EdgeFeatures(
-        jnp.concatenate([p.invariant for p in parts], -1),
-        jnp.concatenate([p.pseudo for p in parts], -1),
-        tuple(
-            jnp.concatenate(arrays, -1) for arrays in zip(*(p.pairs for p in parts), strict=True)
-        ),
-    )
+    reordered.defvjp(lambda x: (taken(x, forward), None), lambda _, g: (taken(g, backward),))
+    return reordered

@@ -14,27 +14,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from flax.linen.initializers import zeros
 
 from deeph.graphs.graph import Graph
 from deeph.layers import (
-    EdgeFeatures,
-    EdgeGate,
-    EdgeNorm,
     Features,
-    NodeGate,
+    Gate,
     NodeLinear,
-    NodeNorm,
+    Norm,
     RadialEmbedding,
     SO2Linear,
-    join,
-    to_edge_frame,
-    to_lab_frame,
+    around_edges,
+    result_of_edges,
+    to_nodes,
 )
-from deeph.layers.features import NodeFeatures, merge_by_l
-from deeph.layers.gate import gate_count
+from deeph.layers.turning import result_of_nodes
 from deeph.networks.specification import NetworkSpecification
 from deeph.so3 import EdgeFrames, wigner_blocks
 
@@ -66,20 +61,20 @@ class _Network(nn.Module):
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Array, Array]:
-        spec, features, target = (
+        spec, f, target = (
             self.specification,
             self.specification.features,
             self.specification.target,
         )
-        dtype = graph.lengths.dtype
-        wigner = wigner_blocks(
-            EdgeFrames(graph.axes, graph.turned), max(features.l_max, target.l_max)
-        )
-        embed = RadialEmbedding(spec.elements, spec.r_max, name="radial")
+        wigner = wigner_blocks(EdgeFrames(graph.axes, graph.turned), f.l_max)
         first, second = graph.species[graph.centre], graph.species[graph.neighbour]
-        radial = embed(graph.lengths, first, second) * graph.edge_mask[:, None]
-        nodes = self._first_nodes(features, graph.species, dtype)
-        edges = _first_edges(features, nn.Dense(sum(features.natural), name="edges")(radial))
+        radial = RadialEmbedding(spec.elements, spec.r_max, name="radial")(
+            graph.lengths, first, second
+        )
+        scalars = nn.Embed(spec.elements, f.natural[0], name="elements")(graph.species)
+        nodes = jnp.pad(scalars, ((0, 0), (0, f.size - scalars.shape[1])))
+        invariants = nn.Dense(f.segments[0], name="edges")(radial)
+        edges = jnp.pad(invariants, ((0, 0), (0, f.size - invariants.shape[1])))
 
         blocks = nn.scan(
             _Block,
@@ -87,26 +82,15 @@ class _Network(nn.Module):
             split_rngs={"params": True},
             in_axes=nn.broadcast,
             length=spec.blocks,
-        )(features, spec.elements, spec.neighbours, name="blocks")
-        (nodes, edges), _ = blocks((nodes, edges), (graph, tuple(wigner), radial))
+        )(f, spec.elements, spec.neighbours, name="blocks")
+        twice = [jnp.concatenate([d, d]) for d in wigner]
+        (nodes, edges), _ = blocks((nodes, edges), (graph, wigner, twice, radial))
 
-        nodes, edges = NodeNorm(features)(nodes), EdgeNorm(features)(edges)
-        node_result = _NodeHead(features, target, spec.elements, name="node_head")(
-            nodes, graph.species
-        )
-        around = join([*_ends(features, wigner, nodes, graph), edges])
-        edge_result = _EdgeHead(features, target, name="edge_head")(around, radial)
-        return _flat(node_result), _flat(_local(target, edge_result))
-
-    def _first_nodes(self, features: Features, species: Array, dtype: Any) -> NodeFeatures:
-        elements = self.specification.elements
-        scalars = nn.Embed(elements, features.natural[0], name="elements")(species)
-        result = []
-        for l in range(features.l_max + 1):
-            shape = (species.shape[0], 2 * l + 1, features.width(l))
-            x = jnp.zeros(shape, dtype)
-            result.append(x.at[:, 0, : features.natural[0]].set(scalars) if l == 0 else x)
-        return tuple(result)
+        nodes, edges = Norm(f.by_l, name="node_norm")(nodes), Norm(f.by_m, name="edge_norm")(edges)
+        node_result = _NodeHead(f, target, spec.elements, name="node_head")(nodes, graph.species)
+        around = around_edges(f, twice, nodes, edges, graph)
+        edge_result = _EdgeHead(f, target, name="edge_head")(around, radial)
+        return result_of_nodes(target, node_result), result_of_edges(target, edge_result)
 
 
 class _Block(nn.Module):
@@ -118,35 +102,28 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        carry: tuple[NodeFeatures, EdgeFeatures],
-        surroundings: tuple[Graph, tuple[Array, ...], Array],
-    ) -> tuple[tuple[NodeFeatures, EdgeFeatures], None]:
+        self, carry: tuple[Array, Array], surroundings: tuple[Graph, Any, Any, Array]
+    ) -> tuple[tuple[Array, Array], None]:
         f = self.features
         nodes, edges = carry
-        graph, wigner, radial = surroundings
-        around = join([*_ends(f, wigner, NodeNorm(f)(nodes), graph), EdgeNorm(f)(edges)])
-        mixed = SO2Linear(f, extra=gate_count(f), name="mix")(around)
-        mixed = EdgeGate(f)(_scaled(f, mixed, nn.Dense(f.channels, name="mix_radial")(radial)))
-
-        messages = to_lab_frame(f, wigner, mixed)
-        total = tuple(
-            jax.ops.segment_sum(
-                x * graph.edge_mask[:, None, None],
-                graph.centre,
-                num_segments=graph.nodes,
-                indices_are_sorted=True,
-            )
-            / self.neighbours**0.5
-            for x in messages
+        graph, wigner, twice, radial = surroundings
+        around = around_edges(
+            f, twice, Norm(f.by_l, name="norm")(nodes), Norm(f.by_m, name="edge_norm")(edges), graph
         )
-        nodes = _add(nodes, NodeLinear(f, f, name="gather")(total))
-        hidden = NodeLinear(f, f, extra=gate_count(f), name="node_hidden")(NodeNorm(f)(nodes))
-        hidden = _per_element(self, f, self.elements, NodeGate(f)(hidden), graph.species)
-        nodes = _add(nodes, NodeLinear(f, f, name="node_out")(hidden))
+        mixed, gates = SO2Linear(_thrice(f), f, extra=f.gates, name="mix")(around)
+        scales = 1 + nn.Dense(f.channels, name="mix_radial")(radial)
+        mixed = Gate(f, f.by_m)(mixed, gates, scales)
 
-        change = SO2Linear(f, name="edge_out")(mixed)
-        return (nodes, jax.tree.map(jnp.add, edges, change)), None
+        messages = to_nodes(f, wigner, mixed, graph) / self.neighbours**0.5
+        nodes = nodes + NodeLinear(f, f, name="gather")(messages)[0]
+        hidden, gates = NodeLinear(f, f, extra=f.gates, name="node_hidden")(
+            Norm(f.by_l, name="node_norm")(nodes)
+        )
+        scales = _element_scales(self, f, self.elements, graph.species, nodes.dtype)
+        hidden = Gate(f, f.by_l)(hidden, gates, scales)
+        nodes = nodes + NodeLinear(f, f, name="node_out")(hidden)[0]
+        edges = edges + SO2Linear(f.segments, f, name="edge_out")(mixed)[0]
+        return (nodes, edges), None
 
 
 class _NodeHead(nn.Module):
@@ -155,11 +132,12 @@ class _NodeHead(nn.Module):
     elements: int
 
     @nn.compact
-    def __call__(self, nodes: NodeFeatures, species: Array) -> NodeFeatures:
+    def __call__(self, nodes: Array, species: Array) -> Array:
         f = self.features
-        hidden = NodeGate(f)(NodeLinear(f, f, extra=gate_count(f), name="hidden")(nodes))
-        hidden = _per_element(self, f, self.elements, hidden, species)
-        return NodeLinear(f, self.target, kernel_init=zeros, name="out")(hidden)
+        hidden, gates = NodeLinear(f, f, extra=f.gates, name="hidden")(nodes)
+        scales = _element_scales(self, f, self.elements, species, nodes.dtype)
+        hidden = Gate(f, f.by_l)(hidden, gates, scales)
+        return NodeLinear(f, self.target, zero=True, name="out")(hidden)[0]
 
 
 class _EdgeHead(nn.Module):
@@ -167,68 +145,22 @@ class _EdgeHead(nn.Module):
     target: Features
 
     @nn.compact
-    def __call__(self, around: EdgeFeatures, radial: Array) -> EdgeFeatures:
+    def __call__(self, around: Array, radial: Array) -> Array:
         f = self.features
-        hidden = SO2Linear(f, extra=gate_count(f), name="hidden")(around)
-        hidden = EdgeGate(f)(_scaled(f, hidden, nn.Dense(f.channels, name="hidden_radial")(radial)))
-        return SO2Linear(self.target, kernel_init=zeros, name="out")(hidden)
+        hidden, gates = SO2Linear(_thrice(f), f, extra=f.gates, name="hidden")(around)
+        scales = 1 + nn.Dense(f.channels, name="hidden_radial")(radial)
+        hidden = Gate(f, f.by_m)(hidden, gates, scales)
+        return SO2Linear(f.segments, self.target, kernel_init=zeros, name="out")(hidden)[0]
 
 
-def _ends(
-    features: Features, wigner: Any, nodes: NodeFeatures, graph: Graph
-) -> tuple[EdgeFeatures, EdgeFeatures]:
-    """Return the features of the first and of the second atom of each edge, in its frame."""
-    first = to_edge_frame(features, wigner, tuple(x[graph.centre] for x in nodes))
-    second = to_edge_frame(features, wigner, tuple(x[graph.neighbour] for x in nodes))
-    return first, second
+def _thrice(features: Features) -> tuple[int, ...]:
+    """Return the parts of what an edge sees: two atoms and itself."""
+    return tuple(3 * width for width in features.segments)
 
 
-def _first_edges(features: Features, invariants: Array) -> EdgeFeatures:
-    """Return edge features with the given invariants and zero elsewhere."""
-    e, dtype = invariants.shape[0], invariants.dtype
-    pairs = tuple(
-        jnp.zeros((e, 2, len(features.columns(m))), dtype) for m in range(1, features.l_max + 1)
-    )
-    return EdgeFeatures(invariants, jnp.zeros((e, sum(features.unnatural)), dtype), pairs)
-
-
-def _scaled(features: Features, edges: EdgeFeatures, weights: Array) -> EdgeFeatures:
-    """Return features times 1 + weights (e, channels); appended gates are left alone."""
-    weights = 1 + weights
-    natural = sum(features.natural)
-    return EdgeFeatures(
-        jnp.concatenate(
-            [edges.invariant[:, :natural] * weights[:, :natural], edges.invariant[:, natural:]], -1
-        ),
-        edges.pseudo * weights[:, natural:],
-        tuple(
-            p * weights[:, None, features.columns(m)] for m, p in enumerate(edges.pairs, start=1)
-        ),
-    )
-
-
-def _per_element(
-    module: nn.Module, features: Features, elements: int, nodes: NodeFeatures, species: Array
-) -> NodeFeatures:
-    """Return features times a learned factor per element and channel."""
-    scales = module.param(
-        "element_scales", nn.initializers.ones, (elements, features.channels), nodes[0].dtype
-    )[species]
-    result, start = [], 0
-    for l, x in enumerate(nodes):
-        result.append(x * scales[:, None, start : start + features.width(l)])
-        start += features.width(l)
-    return tuple(result)
-
-
-def _add(first: NodeFeatures, second: NodeFeatures) -> NodeFeatures:
-    return tuple(a + b for a, b in zip(first, second, strict=True))
-
-
-def _local(features: Features, edges: EdgeFeatures) -> NodeFeatures:
-    return tuple(merge_by_l(features, edges))
-
-
-def _flat(parts: NodeFeatures) -> Array:
-    """Return per-l arrays (n, 2 l + 1, channels) as vectors (n, size), channel by channel."""
-    return jnp.concatenate([x.swapaxes(1, 2).reshape(x.shape[0], -1) for x in parts], axis=-1)
+def _element_scales(
+    module: nn.Module, features: Features, elements: int, species: Array, dtype: Any
+) -> Array:
+    """Return a learned factor per atom and channel, (n, channels), from its element."""
+    shape = (elements, features.channels)
+    return module.param("element_scales", nn.initializers.ones, shape, dtype)[species]
