@@ -24,7 +24,7 @@ def test_importing_costs_nothing_until_something_is_used():
     code = (
         "import sys, time; start = time.process_time(); import deeph_spec\n"
         "elapsed = time.process_time() - start\n"
-        "heavy = [name for name in ('numpy', 'h5py', 'vesin') if name in sys.modules]\n"
+        "heavy = [name for name in ('numpy', 'h5py') if name in sys.modules]\n"
         "print(elapsed, heavy)"
     )
     elapsed = []
@@ -41,11 +41,6 @@ def test_public_names():
         assert getattr(deeph_spec, name).__name__ == name
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = deeph_spec.no_such_thing
-
-
-def test_vesin_is_imported_by_validation_only_when_needed():
-    code = "import deeph_spec.validation, sys; print('vesin' in sys.modules)"
-    assert python(code).stdout.strip() == "False"
 
 
 def test_an_input_error_is_one_line_and_survives_pickling():

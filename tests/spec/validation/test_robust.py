@@ -96,6 +96,24 @@ def test_any_number_in_an_index(folder, data):
     never_fails(path)
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "1e150 0 0\n0 1 0\n0 0 1",
+        "1e6 0 0\n0 1e-3 0\n0 0 1",
+        "1000 0 0\n0 1000 0\n0 0 2",
+        "1e5 0 0\n1e5 1e-4 0\n0 0 1e-3",
+        "1e-320 0 0\n0 1e308 0\n0 0 1e308",
+    ],
+)
+def test_an_absurd_cell(folder, cell):
+    path = folder()
+    lines = (path / "POSCAR").read_text().splitlines()
+    lines[2:5] = cell.splitlines()
+    (path / "POSCAR").write_text("\n".join(lines))
+    never_fails(path)
+
+
 @pytest.mark.parametrize("without", [(), ("POSCAR",), ("POSCAR", "info.json")])
 @pytest.mark.parametrize("index", [26, 2**40, 2**62])
 def test_an_absurd_atom_index_costs_no_memory(folder, index, without):

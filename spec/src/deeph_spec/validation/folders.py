@@ -16,6 +16,7 @@ from deeph_spec.matrix_files import MAX_BYTES
 from deeph_spec.orbitals import orbital_count
 from deeph_spec.structure import Structure
 from deeph_spec.system import problems, read_document
+from deeph_spec.validation.distances import closest_pair
 from deeph_spec.validation.findings import Finding, finding, problem_of
 from deeph_spec.validation.indices import Expected
 from deeph_spec.validation.matrices import Pattern, check_matrix, check_trace, compare_patterns
@@ -98,20 +99,16 @@ def _check_poscar(folder: Path) -> tuple[list[Problem], Structure | None]:
 
 def _closest_atoms(structure: Structure) -> list[Problem]:
     """Find two atoms on top of each other, images included: E06."""
-    from vesin import NeighborList
-
-    neighbours = NeighborList(cutoff=_CLOSEST, full_list=False)
-    first, second, distance = neighbours.compute(
-        structure.positions, structure.lattice, True, "ijd"
-    )
-    if not len(distance):
+    pair = closest_pair(structure.lattice, structure.positions, _CLOSEST)
+    if pair is None:
         return []
-    at = int(np.argmin(distance))
+    first, second, distance = pair
     message = (
-        f"atoms {first[at]} and {second[at]} (counted from 0, images included) are "
-        f"{distance[at]:.3g} Å apart, expected at least {_CLOSEST} Å"
+        f"atoms {first} and {second} (counted from 0, images included) are "
+        f"{distance:.3g} Å apart, expected at least {_CLOSEST} Å"
     )
-    return [Problem("E06", "positions", message, "remove the atom that is there twice")]
+    remedy = "remove the atom that is there twice, or correct the lattice"
+    return [Problem("E06", "positions", message, remedy)]
 
 
 def _precision(text: str) -> list[Problem]:
