@@ -72,6 +72,7 @@ class _Network(nn.Module):
             graph.lengths, first, second
         )
         scalars = nn.Embed(spec.elements, f.natural[0], name="elements")(graph.species)
+        scalars = scalars.astype(graph.lengths.dtype)  # fresh parameters are always float32
         nodes = jnp.pad(scalars, ((0, 0), (0, f.size - scalars.shape[1])))
         invariants = nn.Dense(f.segments[0], name="edges")(radial)
         edges = jnp.pad(invariants, ((0, 0), (0, f.size - invariants.shape[1])))

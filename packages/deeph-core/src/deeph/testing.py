@@ -1,0 +1,304 @@
+"""Proofs as assertions: equivariance of predictions and of the representation, programs compiled.
+
+Rotating a structure by Q rotates its Hamiltonian: with Y_l(Q r) = D^l(Q) Y_l(r) for every shell,
+H'_ij = D_i H_ij D_j^T, and with spin H'_ij = (U x D_i) H_ij (U x D_j)^dagger, U in SU(2). The D
+come from `deeph_spec.orbitals.wigner_matrices`, which shares nothing with the networks' rotations.
+
+>>> assert_equivariant(lambda s: predictor(s, pairs), structure, predictor.orbital_map)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from deeph_spec.blocks import BlockMatrix
+from deeph_spec.orbitals import orbital_count, wigner_matrices
+from deeph_spec.structure import Structure
+from deeph_spec.testing import assert_hermitian
+from numpy.typing import NDArray
+
+from deeph.representation import BlockRepresentation
+
+__all__ = [
+    "assert_close_matrices",
+    "assert_compiles_at_most",
+    "assert_equivariant",
+    "assert_hermitian",
+    "assert_representation_equivariant",
+    "double_precision",
+    "random_rotations",
+    "relative_difference",
+    "rotated_matrix",
+    "spin_rotation",
+]
+
+
+@contextmanager
+def double_precision(enabled: bool = True) -> Iterator[None]:
+    """Let JAX compute in float64 inside the context, whatever was set before.
+
+    Parameters
+    ----------
+    enabled : bool
+        False: in float32.
+    """
+    import jax
+
+    settings: Any = jax.config
+    before = bool(settings.jax_enable_x64)
+    settings.update("jax_enable_x64", enabled)
+    try:
+        yield
+    finally:
+        settings.update("jax_enable_x64", before)
+
+
+def random_rotations(count: int, seed: int = 0, *, inversion: bool = True) -> NDArray[np.float64]:
+    """Return random rotations, uniformly distributed.
+
+    Parameters
+    ----------
+    count : int
+    seed : int
+        Equal seeds give equal rotations.
+    inversion : bool
+        Whether every second one is multiplied by the inversion.
+
+    Returns
+    -------
+    ndarray (count, 3, 3)
+        Orthogonal matrices; the first is proper.
+    """
+    rng = np.random.default_rng(seed)
+    rotations, upper = np.linalg.qr(rng.normal(size=(count, 3, 3)))
+    rotations = rotations * np.sign(np.diagonal(upper, axis1=1, axis2=2))[:, None, :]
+    rotations = rotations * np.sign(np.linalg.det(rotations))[:, None, None]
+    if inversion:
+        rotations[1::2] *= -1
+    return np.asarray(rotations, dtype=np.float64)
+
+
+def spin_rotation(rotation: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return how spin turns: U with U (v . sigma) U^dagger = (Q v) . sigma.
+
+    Parameters
+    ----------
+    rotation : ndarray (3, 3)
+        Orthogonal; spin does not see the inversion.
+
+    Returns
+    -------
+    ndarray (2, 2)
+        cos(theta / 2) - i sin(theta / 2) n . sigma; of the two signs, either.
+    """
+    from scipy.spatial.transform import Rotation
+
+    proper = rotation * np.sign(np.linalg.det(rotation))
+    x, y, z, w = Rotation.from_matrix(proper).as_quat()
+    return np.array([[w - 1j * z, -1j * x - y], [-1j * x + y, w + 1j * z]])
+
+
+def rotated_matrix(
+    matrix: BlockMatrix,
+    structure: Structure,
+    orbital_map: Mapping[str, Sequence[int]],
+    rotation: NDArray[np.float64],
+) -> BlockMatrix:
+    """Return the matrix of the structure after the rotation r -> Q r, on the same pairs.
+
+    Parameters
+    ----------
+    matrix : BlockMatrix
+        Blocks of `structure`. Complex ones carry spin-orbit coupling, and spin turns with the
+        orbitals; real ones of twice the orbitals are collinear, and spin stays as it is.
+    structure : Structure
+    orbital_map : mapping
+        Shells of each element, in storage order.
+    rotation : ndarray (3, 3)
+        Q, proper or improper.
+
+    Returns
+    -------
+    BlockMatrix
+        Of at least double precision.
+    """
+    turns = {}
+    for symbol, shells in orbital_map.items():
+        turns[symbol] = np.zeros((orbital_count(shells),) * 2)
+        start = 0
+        for l in shells:
+            stop = start + 2 * l + 1
+            turns[symbol][start:stop, start:stop] = wigner_matrices(l, rotation)
+            start = stop
+    complex_spin = np.iscomplexobj(matrix.entries)
+    spin = spin_rotation(rotation) if complex_spin else np.eye(2)
+    symbols = np.array(structure.symbols)
+    first, second = symbols[matrix.atom_pairs[:, 3]], symbols[matrix.atom_pairs[:, 4]]
+    entries = np.empty(len(matrix.entries), np.complex128 if complex_spin else np.float64)
+    result = matrix.with_entries(entries)
+    for row in range(len(matrix)):
+        left: NDArray[Any] = turns[first[row]]
+        right: NDArray[Any] = turns[second[row]]
+        if len(left) < matrix.chunk_shapes[row, 0]:
+            left, right = np.kron(spin, left), np.kron(spin, right)
+        result.block(row)[...] = left @ matrix.block(row) @ right.conj().T
+    return result
+
+
+def relative_difference(found: BlockMatrix, expected: BlockMatrix) -> float:
+    """Return max |found - expected| over max |expected|, pairs matched.
+
+    Parameters
+    ----------
+    found, expected : BlockMatrix
+        On equal sets of pairs.
+
+    Raises
+    ------
+    AssertionError
+        If the pairs differ, or `expected` is zero, which would prove nothing.
+    """
+    assert len(found) == len(expected), f"{len(found)} pairs found, {len(expected)} expected"
+    missing = np.flatnonzero(found.rows_of(expected.atom_pairs) < 0)
+    assert not len(missing), f"pair {expected.atom_pairs[missing[0]].tolist()} is missing"
+    same = found.on_pairs(expected.atom_pairs, expected.chunk_shapes)
+    size = float(np.abs(expected.entries).max(initial=0.0))
+    assert size > 0, "the matrix is zero: nothing can be proven with it"
+    return float(np.abs(same.entries - expected.entries).max()) / size
+
+
+def assert_close_matrices(found: BlockMatrix, expected: BlockMatrix, rtol: float) -> float:
+    """Assert that two matrices agree, relative to the largest entry, and return the difference."""
+    error = relative_difference(found, expected)
+    assert error <= rtol, f"the matrices differ by {error:.3g} > {rtol:.3g} of the largest entry"
+    return error
+
+
+def assert_equivariant(
+    predict: Callable[[Structure], BlockMatrix],
+    structure: Structure,
+    orbital_map: Mapping[str, Sequence[int]],
+    *,
+    rotations: NDArray[np.float64] | None = None,
+    rtol: float = 2e-5,
+) -> float:
+    """Assert that rotating a structure rotates what is predicted for it.
+
+    Parameters
+    ----------
+    predict : function
+        From a structure to a matrix; R, i, j of its pairs must not depend on the rotation. With an
+        untrained network, whose result is zero, it proves nothing: randomise the parameters.
+    structure : Structure
+    orbital_map : mapping
+        Shells of each element, in storage order.
+    rotations : ndarray (k, 3, 3), optional
+        Orthogonal matrices; without it four random ones, every second one with inversion.
+    rtol : float
+        Largest difference allowed, over the largest entry: 2e-5 suits float32, 1e-9 float64.
+
+    Returns
+    -------
+    float
+        The largest relative difference found.
+
+    Raises
+    ------
+    AssertionError
+        Naming the rotation.
+    """
+    worst = 0.0
+    reference = predict(structure)
+    for rotation in random_rotations(4) if rotations is None else rotations:
+        expected = rotated_matrix(reference, structure, orbital_map, rotation)
+        error = relative_difference(predict(structure.rotated(rotation)), expected)
+        kind = "rotation" if np.linalg.det(rotation) > 0 else "improper rotation"
+        assert error <= rtol, (
+            f"not equivariant: off by {error:.3g} > {rtol:.3g} of the largest entry after the "
+            f"{kind} {np.round(rotation, 4).tolist()}"
+        )
+        worst = max(worst, error)
+    return worst
+
+
+def assert_representation_equivariant(
+    representation: BlockRepresentation, *, seed: int = 0, count: int = 4, rtol: float = 1e-9
+) -> float:
+    """Assert that irreps of rotated random blocks are the rotated irreps, shell by shell.
+
+    Parameters
+    ----------
+    representation : BlockRepresentation
+    seed : int
+        Of blocks and rotations.
+    count : int
+        Number of rotations; every second one with inversion, which multiplies a channel between
+        shells a and b by (-1)^(l_a + l_b).
+    rtol : float
+        Largest difference allowed, over the largest irrep.
+
+    Returns
+    -------
+    float
+        The largest relative difference found.
+    """
+    rng = np.random.default_rng(seed)
+    species = np.arange(len(representation.orbital_map))
+    first, second = (x.ravel() for x in np.meshgrid(species, species, indexing="ij"))
+    pairs = np.stack([0 * first, 0 * first, 0 * first, first, second], axis=1)
+    table = representation.channels
+    mask = representation.mask[first, second]
+    irreps = rng.normal(size=mask.shape) * mask
+    matrix = representation.scatter(representation.to_padded(irreps), pairs, species)
+    orbital_map = dict(representation.orbital_map)
+    structure = _one_atom_each(representation)
+    shell_l = np.array(representation.shells)
+    parity = (-1.0) ** (shell_l[table.a] + shell_l[table.b])
+    worst = 0.0
+    for rotation in random_rotations(count, seed):
+        turned = rotated_matrix(matrix, structure, orbital_map, rotation)
+        found = representation.to_irreps(representation.gather(turned, species))
+        sign = np.sign(np.linalg.det(rotation))
+        proper = [wigner_matrices(j, sign * rotation) for j in range(representation.l_max + 1)]
+        expected = np.empty_like(irreps)
+        for channel, (start, stop) in enumerate(
+            zip(table.offsets[:-1], table.offsets[1:], strict=True)
+        ):
+            factor = 1.0 if sign > 0 else parity[channel]
+            wigner = proper[int(table.j[channel])]
+            expected[:, start:stop] = factor * irreps[:, start:stop] @ wigner.T
+        error = float(np.abs(found - expected).max() / np.abs(expected).max())
+        assert error <= rtol, f"the representation is not equivariant: off by {error:.3g}"
+        worst = max(worst, error)
+    return worst
+
+
+def assert_compiles_at_most(compiled: Sequence[str], count: int) -> None:
+    """Assert that no more programs than expected were compiled.
+
+    Parameters
+    ----------
+    compiled : sequence of str
+        One line for each program, as `deeph.training.steps.Steps.compiled` and
+        `deeph.inference.predictor.Predictor.compiled` keep them.
+    count : int
+        Largest number allowed.
+
+    Raises
+    ------
+    AssertionError
+        Listing all that was compiled.
+    """
+    listed = "".join(f"\n  {line}" for line in compiled)
+    assert len(compiled) <= count, f"{len(compiled)} programs compiled, not {count}:{listed}"
+
+
+def _one_atom_each(representation: BlockRepresentation) -> Structure:
+    """Return a structure with one atom of every element; its geometry has no meaning."""
+    from deeph_spec.structure import ATOMIC_NUMBERS
+
+    numbers = np.array([ATOMIC_NUMBERS[symbol] for symbol, _ in representation.orbital_map])
+    return Structure(np.eye(3), np.zeros((len(numbers), 3)), numbers)
