@@ -83,6 +83,16 @@ def test_a_folder_that_fails_is_removed(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(tmp_path):
+    with replace_folder(tmp_path / "a") as temporary:
+        name = temporary.name
+    (tmp_path / name.replace(".a.", ".b.")).mkdir()
+    (tmp_path / name.replace(".a.", ".b.") / "old").write_text("x")
+    with replace_folder(tmp_path / "b") as temporary:
+        assert names(temporary) == []
+    assert names(tmp_path) == ["a", "b"]
+
+
 def test_sha256(tmp_path):
     (tmp_path / "x").write_bytes(b"abc" * 100_000)
     assert sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 100_000).hexdigest()

@@ -124,6 +124,7 @@ def test_fortran_exponents_comments_and_windows_line_ends(tmp_path):
         (poscar(cell="0 0 0\n0 0 0\n0 0 0\n"), "E05", "lattice"),
         (poscar(cell="1 0 0\n0 1 0\n1 1 0\n"), "E05", "lattice"),
         (poscar(scale="-10", cell="1 0 0\n0 1 0\n1 1 0\n"), "E05", "lattice"),
+        (poscar(rest="1e308 1e308 0\n0 0 0\n0 0 0\n", scale="9.9"), "E03", ""),
         (poscar(cell="1d300 0 0\n0 1d300 0\n0 0 1\n"), "E05", "lattice"),
     ],
 )

@@ -113,6 +113,7 @@ def without(key):
         (PUBLISHED | {"orthogonal_basis": 0}, "E08", "orthogonal_basis"),
         (PUBLISHED | {"fermi_energy_eV": "0.0"}, "E08", "fermi_energy_eV"),
         (json.dumps(PUBLISHED).replace("-4.25", "1e999"), "E08", "fermi_energy_eV"),
+        (PUBLISHED | {"fermi_energy_eV": 10**400}, "E08", "fermi_energy_eV"),
         (PUBLISHED | {"elements_orbital_map": []}, "E08", "elements_orbital_map"),
         (PUBLISHED | {"provenance": "SIESTA"}, "E08", "provenance"),
         (PUBLISHED | {"elements_orbital_map": {"S": []}}, "E10", "elements_orbital_map.S"),
@@ -127,6 +128,7 @@ def without(key):
         (PUBLISHED | {"format_version": "2.0"}, "E13", "format_version"),
         (PUBLISHED | {"occupation": 0}, "E14", "occupation"),
         (PUBLISHED | {"occupation": 59}, "E14", "occupation"),
+        (PUBLISHED | {"occupation": 10**400}, "E14", "occupation"),
         (PUBLISHED | {"occupation": "26"}, "E14", "occupation"),
     ],
 )

@@ -34,7 +34,7 @@ UNITS = {"hamiltonian": "eV", "overlap": "1", "density_matrix": "1", "position_m
 KEYS = ("atom_pairs", "chunk_shapes", "chunk_boundaries", "entries")
 MAX_BYTES = 256 * 2**20
 ENTRY_TYPES = tuple(map(np.dtype, ("f4", "f8", "c8", "c16")))
-_GAP_BYTES = 2**17  # reading so much costs as much as another call of HDF5
+_GAP_BYTES = 2**20  # reading so much costs as much as another call
 _CHUNK_BYTES = 2**20
 
 

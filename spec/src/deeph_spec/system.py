@@ -330,7 +330,12 @@ def _is_int(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return _is_int(value) or (isinstance(value, float) and math.isfinite(value))
+    try:
+        return (
+            not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+        )
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def problems(document: Mapping[str, Any]) -> list[Problem]:

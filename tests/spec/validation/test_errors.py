@@ -103,6 +103,12 @@ def group_instead(b):
         file.create_group("entries")
 
 
+def link_to_nowhere(b):
+    with h5py.File(b.path / S, "a") as file:
+        del file["entries"]
+        file["entries"] = h5py.ExternalLink("gone.h5", "/entries")
+
+
 def split(b, **sets):
     (b.root / "dataset_split.json").write_text(json.dumps(sets))
 
@@ -176,6 +182,7 @@ CASES = [
     ("E15", S, "", "none", lambda b: (b.path / S).write_bytes(b"")),
     ("E16", H, "entries", "none", lambda b: b.h5(H, lambda arrays: arrays.pop("entries"))),
     ("E16", S, "entries", "none", group_instead),
+    ("E16", S, "entries", "none", link_to_nowhere),
     ("E17", H, "atom_pairs", "none", lambda b: b.h5(H, swap("atom_pairs", lambda a: a[:, :4]))),
     ("E17", H, "atom_pairs", "none", lambda b: b.h5(H, swap("atom_pairs", lambda a: a * 1.0))),
     ("E17", H, "atom_pairs", "none", lambda b: b.h5(H, swap("atom_pairs", lambda a: a[:0]))),
@@ -441,3 +448,37 @@ def test_the_hermitian_error_is_measured_exactly(broken):
     pair = f"R = ({', '.join(map(str, folder.arrays(H)['atom_pairs'][row, :3]))})"
     back = f"R = ({', '.join(map(str, partner[:3]))})"
     assert pair in found.message or back in found.message
+
+
+def test_partners_of_other_shape_are_named_without_info(broken):
+    folder = broken()
+    (folder.path / "info.json").unlink()
+    assert {finding.rule for finding in errors(folder.path)} == {"E02"}
+    row = off_site_row(folder.arrays(H))
+    shape = folder.arrays(H)["chunk_shapes"][row]
+    folder.h5(H, swap("chunk_shapes", at(row, shape + np.array([1, 0]))))
+    found = [finding for finding in errors(folder.path) if finding.file == H]
+    assert {finding.rule for finding in found} == {"E22", "E23"}
+    assert "transposed" in found[0].message
+
+
+def test_files_without_a_common_pair_are_of_different_structures(broken):
+    folder = broken()
+    folder.h5(S, swap("atom_pairs", lambda a: a + np.array([9, 0, 0, 0, 0])))
+    assert "E38" in {finding.rule for finding in errors(folder.path)}
+    assert any("no pair in common" in finding.message for finding in errors(folder.path))
+
+
+def test_a_broken_info_does_not_stop_the_comparison_of_the_others(broken):
+    folder = broken()
+    second_folder(folder, spinful=True, spin="soc")
+    shutil.copytree(folder.path, folder.root / "dft" / "0000")
+    (folder.root / "dft" / "0000" / "info.json").write_text("{")
+    assert {"E07", "E35"} <= {finding.rule for finding in validate_dataset(folder.root)}
+
+
+def test_a_word_in_a_path_is_named(broken):
+    folder = broken()
+    (folder.path / "K_PATH").write_text("9 0 0 zero 0.5 0 0 G M\n")
+    (found,) = errors(folder.path)
+    assert "zero" in found.message

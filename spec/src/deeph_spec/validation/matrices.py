@@ -301,7 +301,8 @@ def check_trace(
     if expected.electrons is None or expected.spinful is None:
         return []
     try:
-        trace = _trace(density_path, overlap_path, expected, max_bytes)
+        with np.errstate(over="ignore", invalid="ignore"):
+            trace = _trace(density_path, overlap_path, expected, max_bytes)
     except InputError as error:
         return [problem_of(error, density_path, "E15")]
     if abs(trace - expected.electrons) <= _TRACE_TOLERANCE * max(1.0, expected.electrons):
