@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,30 @@ def bands_figure(
         bands(results, axes, window)
         if title:
             axes.set_title(title, loc="left", fontsize=10)
+        return figure
+
+
+def bands_panels(
+    panels: Mapping[str, Sequence[Bands]], window: tuple[float, float] | None = None
+) -> Figure:
+    """Make a figure with the bands of several structures side by side, see `bands`.
+
+    Parameters
+    ----------
+    panels : mapping
+        Title of each panel and the bands drawn over each other in it.
+    window : (low, high), optional
+        Energies shown in all of them, eV.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(0.6 + 4.2 * len(panels), 4.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        shared = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for axes, (title, results) in zip(shared, panels.items(), strict=True):
+            bands(results, axes, window)
+            axes.set_title(title, loc="left", fontsize=10)
+        for axes in shared[1:]:
+            axes.set_ylabel("")
         return figure
 
 
