@@ -78,7 +78,7 @@ def wigner_blocks(frames: EdgeFrames, l_max: int) -> list[Array]:
     xp = np if isinstance(frames.axes, np.ndarray) else _jax_numpy()
     x, y, z = frames.axes[:, 0], frames.axes[:, 1], frames.axes[:, 2]
     rho = xp.sqrt(x * x + y * y)
-    at_pole = rho == 0
+    at_pole = rho < 1e-15  # far below it the square root loses its digits, or is zero
     safe = xp.where(at_pole, 1, rho)
     alpha = _multiples(xp, xp.where(at_pole, 1, x / safe), xp.where(at_pole, 0, y / safe), l_max)
     beta = _multiples(xp, z, rho, l_max)
