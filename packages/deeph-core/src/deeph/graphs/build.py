@@ -81,7 +81,7 @@ def build_graph(
     if len(edges) and lengths.min() < 1e-3:
         row = int(lengths.argmin())
         raise InputError(
-            f"atoms {edges[row, 3]} and {edges[row, 4]} (R = {edges[row, :3]}) coincide"
+            f"atoms {edges[row, 3]} and {edges[row, 4]} (R = {edges[row, :3].tolist()}) coincide"
         )
     frames = edge_frames(vectors, reverse)
     graph = Graph(
