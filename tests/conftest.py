@@ -11,12 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from deeph_spec.files import replace_folder
 
 
 def _unpack(source: Path, target: Path) -> None:
-    """Copy `source` to `target`; NAME.tar.xz becomes its content, NAME.xz and NAME.gz become NAME."""
+    """Copy `source` to `target`, unpacking what is packed: NAME.tar.xz, NAME.xz, NAME.gz."""
     for path in sorted(p for p in source.rglob("*") if p.is_file()):
         to = target / path.relative_to(source)
         to.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deeph.networks.model_file import find_model, model_identity, publish_model, read_model
+from deeph.models.model_file import find_model, model_identity, publish_model, read_model
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import StructureFolder
 from deeph_spec.errors import InputError

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deeph.networks.model_file import publish_model
+from deeph.models.model_file import publish_model
 from deeph_spec.dataset import Dataset, StructureFolder
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from deeph.networks.model_file import publish_model
+from deeph.models.model_file import publish_model
 from deeph_spec.dataset import Dataset, StructureFolder
 from deeph_spec.testing import random_dataset, random_folder
 from deeph_spec.validation import validate_dataset

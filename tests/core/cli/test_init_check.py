@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from deeph.config import load_infer, load_train
-from deeph.networks.model_file import publish_model
+from deeph.models.model_file import publish_model
 
 
 def test_init_writes_a_file_adapted_to_the_dataset(deeph: Any, data: Path, here: Path) -> None:

@@ -111,7 +111,7 @@ def _predict(configs: Sequence[InferConfig]) -> int:
         print(f"warning: {line}")
     if config.system.device is None:
         config = with_proposed(config, {"system.device": device})
-    from deeph.networks.model_file import find_model
+    from deeph.models.model_file import find_model
 
     model = find_model(
         config.model.model_dir, config.model.load_model_type, config.model.load_model_epoch

@@ -132,7 +132,7 @@ def _inference(run: Path, target: Path) -> tuple[str, list[str]]:
     """Write an inference file for a trained model."""
     from deeph.config.describe import template
     from deeph.config.inference import InferConfig
-    from deeph.networks.model_file import find_model
+    from deeph.models.model_file import find_model
 
     model = find_model(run)
     values: dict[str, Any] = {

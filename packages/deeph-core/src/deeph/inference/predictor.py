@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from deeph.graphs import Graph, GraphSource, Shape, build_graph, concatenate, padded_shapes
 from deeph.graphs.padding import smallest_fitting
-from deeph.networks.model import Model, read_published
-from deeph.networks.model_file import find_model, model_identity
+from deeph.models.model import Model, read_published
+from deeph.models.model_file import find_model, model_identity
 from deeph.targets.hamiltonian import HamiltonianTarget, hermitian_result
 
 

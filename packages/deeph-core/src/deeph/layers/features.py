@@ -21,7 +21,7 @@ of -cos, and a layer that acts on single entries works in either.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -149,7 +149,7 @@ class Features:
         l, natural = self._l_of_channel, sum(self.natural)
         rows = [(l[c], 0, c, 1) for c in range(len(l))]
         for m in range(1, self.l_max + 1):
-            chosen = np.flatnonzero(l >= m)
+            chosen = np.flatnonzero(l >= m).tolist()
             rows += [(l[c], m if c < natural else -m, c, 1) for c in chosen]
             rows += [(l[c], -m, c, 1) if c < natural else (l[c], m, c, -1) for c in chosen]
         return _layout(rows)
@@ -160,7 +160,7 @@ class Features:
         return np.concatenate([np.repeat(l, self.natural), np.repeat(l, self.unnatural)])
 
 
-def _layout(rows: list[tuple[Any, ...]]) -> Layout:
+def _layout(rows: Sequence[tuple[Any, ...]]) -> Layout:
     l, m, channel, sign = np.array(rows, dtype=np.int64).reshape(-1, 4).T
     return Layout(l, m, channel, sign.astype(np.float64))
 
@@ -179,8 +179,8 @@ def _permutation(order: tuple[int, ...]) -> Callable[[Array], Array]:
     forward, backward = np.array(order), np.argsort(order)
 
     def taken(x: Array, index: NDArray[np.int64]) -> Array:
-        x = jax.lax.optimization_barrier(x)
-        return x.at[..., index].get(mode="promise_in_bounds", unique_indices=True)
+        barrier: Callable[[Array], Array] = jax.lax.optimization_barrier
+        return barrier(x).at[..., index].get(mode="promise_in_bounds", unique_indices=True)
 
     @jax.custom_vjp
     def reordered(x: Array) -> Array:

@@ -45,6 +45,4 @@ class Gate:
         others = scales[:, scalars:] * 2 * jax.nn.sigmoid(gates)
         weights = jnp.concatenate([scales[:, :scalars], others], axis=-1)
         x = x * (weights @ self.layout.expand(x.dtype))
-        return jnp.concatenate(
-            [_SILU_GAIN * jax.nn.silu(x[:, :scalars]), x[:, scalars:]], axis=-1
-        )
+        return jnp.concatenate([_SILU_GAIN * jax.nn.silu(x[:, :scalars]), x[:, scalars:]], axis=-1)

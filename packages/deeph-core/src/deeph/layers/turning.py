@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from deeph.graphs.graph import Graph
 from deeph.layers.features import Features, permutation
 
 Array = Any
@@ -43,7 +42,11 @@ def rotate_by_l(features: Features, wigner: Sequence[Array], x: Array, to_edge: 
 
 
 def around_edges(
-    features: Features, wigner: Sequence[Array], nodes: Array, edges: Array, graph: Graph
+    features: Features,
+    wigner: Sequence[Array],
+    nodes: Array,
+    edges: Array,
+    ends: tuple[Array, Array],
 ) -> Array:
     """Return what an edge sees: its two atoms, turned into its frame, and itself.
 
@@ -57,22 +60,23 @@ def around_edges(
         Laid out by l.
     edges : array (e, size)
         Laid out by M.
-    graph : Graph
+    ends : (int array (e,), int array (e,))
+        First and second atom of every edge.
 
     Returns
     -------
     array (e, 3 size)
         Laid out by M, in every part first atom, second atom, edge.
     """
-    ends = nodes[jnp.concatenate([graph.centre, graph.neighbour])]
-    ends = rotate_by_l(features, wigner, ends, to_edge=True)
+    count = edges.shape[0]
+    atoms = rotate_by_l(features, wigner, nodes[jnp.concatenate(ends)], to_edge=True)
     order, sign = _joined(features)
-    joined = jnp.concatenate([ends[: graph.edges], ends[graph.edges :], edges], axis=-1)
+    joined = jnp.concatenate([atoms[:count], atoms[count:], edges], axis=-1)
     return permutation(order)(joined) * sign.astype(joined.dtype)
 
 
 def to_nodes(
-    features: Features, wigner: Sequence[Array], messages: Array, graph: Graph
+    features: Features, wigner: Sequence[Array], messages: Array, centre: Array, nodes: int
 ) -> Array:
     """Return the sums over the edges of each atom of messages turned into the lab.
 
@@ -81,8 +85,11 @@ def to_nodes(
     features : Features
     wigner : sequence of arrays (e, 2 l + 1, 2 l + 1)
     messages : array (e, size)
-        Laid out by M; those of dummy edges go to the dummy node.
-    graph : Graph
+        Laid out by M.
+    centre : int array (e,)
+        First atom of every edge, ascending; the sum goes there.
+    nodes : int
+        Number n of atoms.
 
     Returns
     -------
@@ -90,7 +97,7 @@ def to_nodes(
         Laid out by l.
     """
     lab = rotate_by_l(features, wigner, _by_l(features, messages), to_edge=False)
-    return jax.ops.segment_sum(lab, graph.centre, graph.nodes, indices_are_sorted=True)
+    return jax.ops.segment_sum(lab, centre, nodes, indices_are_sorted=True)
 
 
 def result_of_edges(features: Features, edges: Array) -> Array:

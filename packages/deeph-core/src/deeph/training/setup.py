@@ -20,9 +20,9 @@ from deeph_spec.orbitals import shells_from_text
 
 from deeph.config import TrainConfig
 from deeph.graphs import Shape
+from deeph.models.model import Model, read_published
+from deeph.models.model_file import find_model, publish_model
 from deeph.networks import NETWORKS, Network, NetworkSpecification
-from deeph.networks.model import Model, read_published
-from deeph.networks.model_file import find_model, publish_model
 from deeph.representation import BlockRepresentation
 from deeph.targets import HamiltonianTarget, fit_baseline
 from deeph.training.data import Batches, batches, representation_of, shapes_of

@@ -89,7 +89,7 @@ class _Network(nn.Module):
 
         nodes, edges = Norm(f.by_l, name="node_norm")(nodes), Norm(f.by_m, name="edge_norm")(edges)
         node_result = _NodeHead(f, target, spec.elements, name="node_head")(nodes, graph.species)
-        around = around_edges(f, twice, nodes, edges, graph)
+        around = around_edges(f, twice, nodes, edges, (graph.centre, graph.neighbour))
         edge_result = _EdgeHead(f, target, name="edge_head")(around, radial)
         return result_of_nodes(target, node_result), result_of_edges(target, edge_result)
 
@@ -109,13 +109,18 @@ class _Block(nn.Module):
         nodes, edges = carry
         graph, wigner, twice, radial = surroundings
         around = around_edges(
-            f, twice, Norm(f.by_l, name="norm")(nodes), Norm(f.by_m, name="edge_norm")(edges), graph
+            f,
+            twice,
+            Norm(f.by_l, name="norm")(nodes),
+            Norm(f.by_m, name="edge_norm")(edges),
+            (graph.centre, graph.neighbour),
         )
         mixed, gates = SO2Linear(_thrice(f), f, extra=f.gates, name="mix")(around)
         scales = 1 + nn.Dense(f.channels, name="mix_radial")(radial)
         mixed = Gate(f, f.by_m)(mixed, gates, scales)
 
-        messages = to_nodes(f, wigner, mixed, graph) / self.neighbours**0.5
+        messages = to_nodes(f, wigner, mixed, graph.centre, graph.nodes)
+        messages = messages / self.neighbours**0.5
         nodes = nodes + NodeLinear(f, f, name="gather")(messages)[0]
         hidden, gates = NodeLinear(f, f, extra=f.gates, name="node_hidden")(
             Norm(f.by_l, name="node_norm")(nodes)

@@ -1,6 +1,6 @@
 """A model as a whole: network, representation, baseline, and what it was trained on.
 
-In and out: the parameters and the description of a model file (`networks.model_file`).
+In and out: the parameters and the description of a model file (`models.model_file`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from deeph_spec.errors import InputError
 
+from deeph.models.model_file import read_model
 from deeph.networks import NETWORKS, Network, NetworkSpecification
-from deeph.networks.model_file import read_model
 from deeph.representation import BlockRepresentation
 from deeph.targets.baseline import Baseline
 

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from deeph.networks.model_file import (
+from deeph.models.model_file import (
     find_model,
     model_identity,
     publish_model,

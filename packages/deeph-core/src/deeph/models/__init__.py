@@ -1,0 +1,1 @@
+"""Trained models: network, representation and baseline as one thing, and as one file."""
