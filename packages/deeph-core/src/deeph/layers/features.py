@@ -176,9 +176,9 @@ def permutation(order: NDArray[np.int64]) -> Callable[[Array], Array]:
 
 @lru_cache(maxsize=256)
 def _permutation(order: tuple[int, ...]) -> Callable[[Array], Array]:
-    forward, backward = np.array(order), np.argsort(order)
+    forward, backward = np.array(order, np.int32), np.argsort(order).astype(np.int32)
 
-    def taken(x: Array, index: NDArray[np.int64]) -> Array:
+    def taken(x: Array, index: NDArray[np.int32]) -> Array:
         barrier: Callable[[Array], Array] = jax.lax.optimization_barrier
         return barrier(x).at[..., index].get(mode="promise_in_bounds", unique_indices=True)
 
