@@ -11,7 +11,7 @@ import time
 
 import pytest
 from deeph_spec.errors import InputError
-from deeph_spec.files import replace_file, replace_folder, sha256, write_text
+from deeph_spec.files import readable, replace_file, replace_folder, sha256, write_text
 
 
 def names(folder):
@@ -120,3 +120,21 @@ def test_a_killed_writer_never_leaves_half_a_file(tmp_path):
         assert len(lines) == 20000
         assert len(set(lines)) == 1
         assert all(name == "data" or name.endswith(".tmp") for name in names(tmp_path))
+
+
+def test_files_within_an_unfinished_folder_are_flushed_once(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr("deeph_spec.files._flush", lambda path: flushed.append(path.name))
+    with replace_folder(tmp_path / "run") as beside:
+        write_text(beside / "a.txt", "a")
+        assert not flushed
+    assert flushed.count("a.txt") == 1
+    write_text(tmp_path / "run" / "a.txt", "b")
+    assert len(flushed) > 2
+
+
+def test_paths_are_shown_as_they_would_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert readable(tmp_path / "runs" / "1") == "runs/1"
+    assert readable("runs/1") == "runs/1"
+    assert readable(tmp_path.parent) == str(tmp_path.parent)

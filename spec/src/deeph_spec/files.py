@@ -14,6 +14,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 from deeph_spec.errors import InputError
@@ -66,13 +67,17 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist")
     temporary = _beside(path)
+    # Within a folder that is itself being filled, its `replace_folder` flushes everything at once.
+    in_progress = any(fnmatch(folder.name, TEMPORARY_PATTERN) for folder in path.parents)
     try:
         yield temporary
-        _flush(temporary)
+        if not in_progress:
+            _flush(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _flush(path.parent)
+    if not in_progress:
+        _flush(path.parent)
 
 
 @contextmanager
@@ -128,6 +133,26 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """
     with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def readable(path: str | os.PathLike[str]) -> str:
+    """Give a path as a user would type it: relative where it lies below the working directory.
+
+    Parameters
+    ----------
+    path : path-like
+        Any path.
+
+    Returns
+    -------
+    str
+        For messages only; it is right for the present working directory.
+    """
+    path = Path(path)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -36,7 +36,7 @@ def test_with_a_file(deeph: Any, engine: Any) -> None:
     assert not [f for f in validate_dataset(written) if f.severity == "error"]
     assert engine.batches == [(list(written.ids), 2, 5)]
     assert "4 of 4 structures predicted" in result.out
-    assert f"deeph eval {place.resolve()} REFERENCE" in result.out
+    assert f"deeph eval {place} REFERENCE" in result.out
     assert (place / "infer.toml").is_file()
     # The copy of the settings runs again.
     assert deeph("infer", place / "infer.toml").code == 0

@@ -49,7 +49,7 @@ def test_a_training_gets_a_folder_with_everything_about_it(deeph: Any, engine: A
     assert record["stopped_because"] == "max_epoch reached"
     assert "[train] Epoch 1 |" in (run / "deeph.log").read_text()
     assert "4 structures checked against the format: no errors" in result.out
-    assert f"Predict with: deeph infer {run} FOLDER" in result.out
+    assert f"Predict with: deeph infer runs/{run.name} FOLDER" in result.out
 
 
 def test_the_same_command_goes_on_after_a_stop(deeph: Any, engine: Any) -> None:
@@ -62,7 +62,7 @@ def test_the_same_command_goes_on_after_a_stop(deeph: Any, engine: Any) -> None:
     save_state(runs()[0] / "states", {"w": np.ones(1)}, {})
     result = deeph("train", "train.toml", "max_epoch=20000")
     assert result.code == 0
-    assert f"Going on with {runs()[0]}, which was stopped" in result.out
+    assert f"Going on with runs/{runs()[0].name}, which was stopped" in result.out
     assert [resume for _, _, resume in engine.trainings] == [False, True]
     assert len(runs()) == 1
     # It has come to its end: the next one starts anew.

@@ -194,7 +194,7 @@ def check(task: Task) -> Row:
         Never raises on what a folder may hold; KeyboardInterrupt passes.
     """
     start = time.perf_counter()
-    row = Row(task.id, findings=tuple(_relevant(validate_folder(task.path))))
+    row = Row(task.id, findings=tuple(validate_folder(task.path)))
     try:
         row = _proved(task, row)
     except (InputError, OSError, MemoryError) as error:
@@ -206,14 +206,6 @@ def check(task: Task) -> Row:
         reason = " ".join(f"internal error: {type(error).__name__}: {error}".split())
         row = replace(row, failures=(*row.failures, reason), trace=traceback.format_exc())
     return replace(row, seconds=time.perf_counter() - start)
-
-
-def _relevant(findings: list[Finding]) -> list[Finding]:
-    """Leave out the warning of zero overlaps where H is not zero: projectors reach farther."""
-    sparse = {finding.file for finding in findings if finding.rule == "W05"}
-    if sparse != {"overlap.h5"}:
-        return findings
-    return [finding for finding in findings if finding.rule != "W05"]
 
 
 def _proved(task: Task, row: Row) -> Row:

@@ -51,7 +51,7 @@ RULES: dict[str, str] = {
     "W02": "on-site diagonal of S far from 1",
     "W03": "S(Gamma) nearly singular",
     "W04": "pairs of H and S differ",
-    "W05": "most blocks are zero",
+    "W05": "most blocks of a matrix other than the overlap are zero",
     "W06": "spin missing with spinful true",
     "W07": "Fermi level implausible",
     "W08": "32-bit boundaries",

@@ -99,6 +99,8 @@ def infer(
 
 def _predict(configs: Sequence[InferConfig]) -> int:
     """Predict everything the settings name; they differ only in their inputs."""
+    from deeph_spec.files import readable, write_text
+
     from deeph.cli.runtime import prepare_jax
     from deeph.config import describe, to_toml, with_proposed
 
@@ -123,13 +125,11 @@ def _predict(configs: Sequence[InferConfig]) -> int:
     from deeph.inference.predictor import Predictor
 
     predictor = Predictor.load(model)
-    print(f"Model: {model} ({predictor.network}), on {device}")
+    print(f"Model: {readable(model)} ({predictor.network}), on {device}")
     into_inputs = config.process.infer.output_into == "to_input"
     if into_inputs:
         place = None
     else:
-        from deeph_spec.files import write_text
-
         from deeph.training.runs import make_run
 
         place = make_run(config.data.outputs_dir)
@@ -163,6 +163,8 @@ def _write_all(
     config: InferConfig, predictor: Any, folders: Sequence[StructureFolder], place: Path | None
 ) -> int:
     """Predict and write one structure after the other; a broken one does not stop the others."""
+    from deeph_spec.files import readable
+
     from deeph.inference.writer import write_beside_input, write_folder
 
     failed: dict[str, str] = {}
@@ -189,14 +191,16 @@ def _write_all(
         if done <= _ALWAYS or now - shown_at > _EVERY or done + len(failed) == len(folders):
             shown_at = now
             atoms = len(folder.structure)
-            print(f"  {done + len(failed)}/{len(folders)}  {folder.id}: {atoms} atoms -> {target}")
+            counted = f"{done + len(failed)}/{len(folders)}"
+            print(f"  {counted}  {folder.id}: {atoms} atoms -> {readable(target)}")
     seconds = time.monotonic() - started
     for id, line in failed.items():
         print(f"error: {id}: {line}", file=sys.stderr)
-    where = f" in {place}" if place is not None else " beside their inputs"
-    print(f"{done} of {len(folders)} structures predicted{where} ({seconds:.1f} s)")
+    location = f" in {readable(place)}" if place is not None else " beside their inputs"
+    print(f"{done} of {len(folders)} structures predicted{location} ({seconds:.1f} s)")
     if done and place is not None:
-        print(f"Compare with DFT: deeph eval {place} REFERENCE    Bands: dock band {place}/dft/*")
+        where = readable(place)
+        print(f"Compare with DFT: deeph eval {where} REFERENCE    Bands: dock band {where}/dft/*")
     return 1 if failed else 0
 
 

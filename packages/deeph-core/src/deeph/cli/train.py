@@ -79,7 +79,7 @@ def _choose_run(
 ) -> tuple[Path, bool]:
     """Return the run's folder and whether it is continued; make a new one if there is none."""
     from deeph_spec.errors import InputError
-    from deeph_spec.files import write_text
+    from deeph_spec.files import readable, write_text
 
     from deeph.config import to_toml
     from deeph.training.checkpoints import has_state
@@ -107,7 +107,7 @@ def _choose_run(
     found = None if fresh else find_unfinished(outputs, record.settings_hash, data_hash)
     if found is not None:
         if has_state(found / "states"):
-            print(f"Going on with {found}, which was stopped (--fresh starts anew)")
+            print(f"Going on with {readable(found)}, which was stopped (--fresh starts anew)")
         else:
             print(f"{found} was stopped before anything was saved: starting again in it")
         return found, True
@@ -119,6 +119,8 @@ def _choose_run(
 
 def _train_in(run: Path, config: TrainConfig, resuming: bool, command: str) -> int:
     """Train in the folder of a run and say how it ended."""
+    from deeph_spec.files import readable
+
     from deeph.training.display import TrainingDisplay
     from deeph.training.loop import train as train_network
     from deeph.training.runs import locked, mark_stopped
@@ -137,5 +139,5 @@ def _train_in(run: Path, config: TrainConfig, resuming: bool, command: str) -> i
     if interrupted:
         print(f"Saved. Go on with: {command}")
         return 128 + signal.SIGINT
-    print(f"Predict with: deeph infer {run} FOLDER")
+    print(f"Predict with: deeph infer {readable(run)} FOLDER")
     return 0

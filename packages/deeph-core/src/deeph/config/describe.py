@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deeph_spec.files import sha256
+from deeph_spec.files import readable, sha256
 
 from deeph.config.inference import InferConfig
 from deeph.config.key import KeySpec, in_effect, key_specs, lookup
@@ -78,7 +78,8 @@ def describe(config: Settings) -> tuple[str, ...]:
         if value is None:
             rows.append((f"{spec.name}: {origin}", ""))
         else:
-            rows.append((f"{spec.name} = {shown(value)}", f"({origin})"))
+            typed = readable(value) if isinstance(value, Path) else value
+            rows.append((f"{spec.name} = {shown(typed)}", f"({origin})"))
     width = min(max(len(text) for text, _ in rows), 60)
     return tuple(f"{text:<{width}}  {origin}".rstrip() for text, origin in rows)
 
@@ -116,7 +117,8 @@ def to_toml(config: Settings) -> str:
         Every value with its origin as a comment.
     """
     kept = {
-        spec.name: (spec, value, origin) for spec, value, origin in _shown_keys(config, every=True)
+        spec.name: (spec, value.absolute() if isinstance(value, Path) else value, origin)
+        for spec, value, origin in _shown_keys(config, every=True)
     }
     head = f"# Settings of this run{f', from {config.file}' if config.file else ''}\n\n"
     rows = iter([(spec, value) for spec, value, _ in kept.values()])
@@ -167,7 +169,7 @@ def as_flat(config: Settings) -> dict[str, Any]:
         if spec.said.numeric and in_effect(config, spec):
             value = lookup(config, spec.name)
             if isinstance(value, Path):
-                value = sha256(value) if value.is_file() else str(value)
+                value = sha256(value) if value.is_file() else str(value.absolute())
             flat[spec.name] = value
     return json.loads(json.dumps(flat))
 

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from deeph_spec.files import readable
+
 LOG_FILE = "deeph.log"
 _FORMAT = "[ %(asctime)s ] [%(part)s] %(message)s"
 _DATE = "%m.%d-%H:%M:%S"
@@ -204,7 +206,7 @@ class TrainingDisplay:
         self._say("Settings of this run:", "system")
         for line in settings_lines:
             self._say(f"  {line}", "system")
-        self._say(f"Run folder: {run}", "system")
+        self._say(f"Run folder: {readable(run)}", "system")
         if self._bar:
             self._open_bar(total_epochs)
 
@@ -258,7 +260,7 @@ class TrainingDisplay:
         if summary.best_epoch > 0:
             self._say(
                 f"Lowest loss {summary.best_loss:.3e} in epoch {summary.best_epoch}; "
-                f"models are in {summary.model_dir}",
+                f"models are in {readable(summary.model_dir)}",
                 "train",
             )
 

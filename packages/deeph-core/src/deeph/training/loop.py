@@ -28,7 +28,7 @@ from deeph.training.interruption import Interruption
 from deeph.training.schedules import Schedule, schedule
 from deeph.training.setup import Training, continued_from, set_up
 
-_SAVE_EVERY = 300.0
+_SAVE_EVERY = 120.0
 """Seconds between two saved states, at most one epoch more: what a kill can cost."""
 
 _PUBLISH_EVERY = 30.0
@@ -270,8 +270,8 @@ class _Loop:
         total = sums.sum(axis=0)
         errors = {
             "validation": 1e3 * total[0] / total[1],
-            "on site": 1e3 * sums[0, 0] / max(sums[0, 1], 1),
-            "off site": 1e3 * sums[1, 0] / max(sums[1, 1], 1),
+            "validation on site": 1e3 * sums[0, 0] / max(sums[0, 1], 1),
+            "validation off site": 1e3 * sums[1, 0] / max(sums[1, 1], 1),
         }
         return loss / structures, errors
 
