@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,15 @@ from deeph_spec.structure import Structure
 from deeph_spec.testing import assert_hermitian
 from numpy.typing import NDArray
 
+from deeph.graphs.graph import Graph
+from deeph.networks.specification import NetworkSpecification
 from deeph.representation import BlockRepresentation
+from deeph.so3 import EdgeFrames, wigner_blocks
+
+Array = Any
 
 __all__ = [
+    "BondNetwork",
     "assert_close_matrices",
     "assert_compiles_at_most",
     "assert_equivariant",
@@ -294,6 +301,67 @@ def assert_compiles_at_most(compiled: Sequence[str], count: int) -> None:
     """
     listed = "".join(f"\n  {line}" for line in compiled)
     assert len(compiled) <= count, f"{len(compiled)} programs compiled, not {count}:{listed}"
+
+
+@dataclass(frozen=True)
+class BondNetwork:
+    """The smallest equivariant network: sums over single bonds, linear in its parameters.
+
+    It is compiled in a second, for tests of everything around networks. Irreps that need more than
+    one neighbour stay zero, so that it cannot learn much.
+
+    Attributes
+    ----------
+    specification : NetworkSpecification
+    """
+
+    specification: NetworkSpecification
+
+    def init(self, rng: Array, graph: Graph) -> dict[str, Array]:
+        """Return fresh parameters; untrained, the result is zero."""
+        import jax.numpy as jnp
+
+        j, _ = self._channels()
+        shape = (self.specification.elements**2, _BOND_FUNCTIONS, len(j))
+        onsite = (self.specification.elements, len(j))
+        return {"bond": jnp.zeros(shape), "field": jnp.zeros(shape), "atom": jnp.zeros(onsite)}
+
+    def apply(self, parameters: Mapping[str, Array], graph: Graph) -> tuple[Array, Array]:
+        """Return irreps of nodes (n, size) in the lab and of edges (e, size) in edge frames."""
+        import jax
+        import jax.numpy as jnp
+
+        from deeph.layers.radial import gaussians
+
+        spec, (j, natural) = self.specification, self._channels()
+        channel = np.repeat(np.arange(len(j)), 2 * j + 1)
+        m = np.concatenate([np.arange(-l, l + 1) for l in j])
+        straight = (m == 0) & natural[channel]
+        first, second = graph.species[graph.centre], graph.species[graph.neighbour]
+        functions = gaussians(graph.lengths, spec.r_max, _BOND_FUNCTIONS)
+
+        def strength(name: str) -> Array:
+            weights = parameters[name][first * spec.elements + second] * natural
+            return jnp.einsum("ek,ekc->ec", functions, weights)
+
+        wigner = wigner_blocks(EdgeFrames(graph.axes, graph.turned), int(j.max()))
+        direction = jnp.concatenate([d[:, :, l] for l, d in enumerate(wigner)], axis=1)
+        around = strength("field")[:, channel] * direction[:, j[channel] ** 2 + j[channel] + m]
+        nodes = jax.ops.segment_sum(around, graph.centre, graph.nodes) / spec.neighbours**0.5
+        scalar = (j == 0) & natural
+        nodes = nodes + (parameters["atom"][graph.species] * scalar)[:, channel]
+        return nodes, strength("bond")[:, channel] * straight
+
+    def _channels(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return J of every channel of the target, and whether it is natural."""
+        counts = zip(
+            self.specification.target_natural, self.specification.target_unnatural, strict=True
+        )
+        rows = [(j, k < n) for j, (n, u) in enumerate(counts) for k in range(n + u)]
+        return np.array([j for j, _ in rows]), np.array([natural for _, natural in rows])
+
+
+_BOND_FUNCTIONS = 8
 
 
 def _one_atom_each(representation: BlockRepresentation) -> Structure:

@@ -3,9 +3,9 @@
 >>> class TestMyNetwork(NetworkContract):
 ...     network = staticmethod(MyNetwork)
 
-The parameters are fresh ones plus noise: fresh ones give zero, with which nothing could fail. Each
-class compiles two programs, in float64 with gradients and in float32 without, and shares them
-between its tests.
+The parameters are random in every layer: fresh ones give zero, with which nothing could fail. Each
+class compiles three programs and shares them between its tests: fresh parameters, the result with
+gradients in float64, the result in float32.
 """
 
 from __future__ import annotations
@@ -191,13 +191,17 @@ class Bench:
 
     @cached_property
     def parameters(self) -> Any:
-        """Fresh parameters plus noise that gives every layer a say."""
+        """Random parameters that give every layer a say, also those that start from zero."""
         rng = np.random.default_rng(1)
 
-        def noisy(x: NDArray[Any]) -> NDArray[Any]:
-            return x + rng.normal(size=x.shape) * (x.shape[-2] ** -0.5 if x.ndim > 1 else 0.3)
+        def drawn(leaf: Any) -> NDArray[np.float64]:
+            noise = rng.normal(size=leaf.shape)
+            return noise * leaf.shape[-2] ** -0.5 if len(leaf.shape) > 1 else 0.5 + 0.3 * noise
 
-        return jax.tree.map(noisy, self.fresh)
+        graph = self.batch([self.source(self.specimens["molecule"])], np.float32)
+        with double_precision(False):
+            shapes = jax.eval_shape(self.network.init, jax.random.key(0), graph)
+        return jax.tree.map(drawn, shapes)
 
     def batch(self, sources: Sequence[GraphSource], dtype: Any) -> Graph:
         """Return a padded batch; in float32 padded to more atoms and pairs."""
@@ -230,11 +234,12 @@ class Bench:
             gradient = jax.tree.map(np.asarray, gradient)
         return Outcome(float(loss), gradient, *_apart(sources, nodes, edges))
 
-    def evaluate_single(self, source: GraphSource) -> Outcome:
-        """Return the result alone, in float32, padded to another shape."""
-        with double_precision(False):
-            single = jax.tree.map(lambda x: np.asarray(x, np.float32), self.parameters)
-            nodes, edges = self._programs[1](single, self.batch([source], np.float32))
+    def result(self, source: GraphSource, double: bool) -> Outcome:
+        """Return the result alone, without loss and gradient."""
+        dtype = np.float64 if double else np.float32
+        with double_precision(double):
+            parameters = jax.tree.map(lambda x: np.asarray(x, dtype), self.parameters)
+            nodes, edges = self._programs[1](parameters, self.batch([source], dtype))
         return Outcome(np.nan, None, *_apart([source], nodes, edges))
 
     def matrix(self, source: GraphSource, outcome: Outcome, number: int = 0) -> BlockMatrix:
@@ -251,7 +256,7 @@ class Bench:
     def predict(self, specimen: Specimen, double: bool = True) -> BlockMatrix:
         """Return the blocks of one structure, not made Hermitian."""
         source = self.source(specimen)
-        outcome = self.evaluate([source]) if double else self.evaluate_single(source)
+        outcome = self.evaluate([source]) if double else self.result(source, double=False)
         return self.matrix(source, outcome)
 
 
