@@ -25,6 +25,9 @@ from deeph.targets.splines import FloatArray, PenalisedFit, SplineGrid
 SCALE_FLOOR = 1e-5
 """Smallest scale, as a fraction of the largest of the same kind: nothing is divided by noise."""
 
+_TINY = float(np.finfo(np.float32).tiny)
+"""Smallest scale of all; its square is above zero in float64 only."""
+
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
@@ -62,7 +65,7 @@ class Baseline:
         """Return means (e, size) and scales (e, channels) of the edges of a graph."""
         table = representation.channels
         mean = np.zeros((source.graph.edges, table.size))
-        scale = np.full((source.graph.edges, len(table)), float(np.finfo(np.float32).tiny))
+        scale = np.full((source.graph.edges, len(table)), _TINY)
         for key, rows, design in _designs(self.grids, source):
             mean[rows] = design @ self.edge_mean[key]
             lower, upper = self.edge_scale_range[key]
@@ -258,7 +261,7 @@ def _fit_nodes(
                 design[..., offsets[-1] :] = 1.0
                 answer = values[atoms][:, columns].swapaxes(1, 2).reshape(-1, len(channels))
                 fit.add(design[atoms].reshape(len(answer), -1), answer)
-            if not len(channels) or fit._fold == 0:
+            if not len(channels) or not len(penalty) or fit._fold == 0:
                 continue
             solution = fit.solve()
             for key, start, stop in zip(keys, offsets, offsets[1:], strict=False):
@@ -292,7 +295,7 @@ def _fit_edge_scales(
     log_scale, scale_range = {}, {}
     for key, parts in squares.items():
         largest = np.sqrt(max(float(square.max()) for _, square in parts))
-        floor = max(largest * SCALE_FLOOR, np.finfo(np.float32).tiny)
+        floor = max(largest * SCALE_FLOOR, _TINY)
         for design, square in parts:
             fits[key].add(design, 0.5 * np.log(square / floor**2 + 1))
         coefficients = fits[key].solve([1e-2])
@@ -323,5 +326,5 @@ def _node_scale(
     square = _mean_square(np.concatenate(list(residuals)), representation)
     for element in np.unique(species):
         scale[element] = np.sqrt(square[species == element].mean(axis=0))
-    floor = max(scale.max() * SCALE_FLOOR, np.finfo(np.float32).tiny)
+    floor = max(scale.max() * SCALE_FLOOR, _TINY)
     return np.maximum(scale, floor)
