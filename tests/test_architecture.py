@@ -28,7 +28,8 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "system": {"errors", "files", "orbitals", "structure"},
         "matrix_files": {"blocks", "errors", "files", "ragged", "system"},
         "blocks": {"errors", "matrix_files", "pairs", "ragged"},
-        "dataset": {"blocks", "errors", "files", "structure", "system", "matrix_files"},
+        "spin": {"blocks", "system"},
+        "dataset": {"blocks", "errors", "files", "matrix_files", "spin", "structure", "system"},
         "validation": {
             "blocks", "dataset", "errors", "files", "matrix_files", "orbitals", "pairs", "ragged",
             "structure", "system",

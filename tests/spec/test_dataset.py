@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from deeph_spec.dataset import Dataset, StructureFolder, natural_key, read_split, write_split
 from deeph_spec.errors import InputError
-from deeph_spec.testing import random_folder
+from deeph_spec.testing import random_dataset, random_folder
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +187,20 @@ def test_the_published_layout_is_opened(dft_data):
     for folder in dataset:
         counts = folder.info.orbital_counts(folder.structure)
         assert counts.sum() == folder.info.orbits_quantity == 116
+
+
+def test_spin_is_found_in_the_blocks_where_no_file_says_it(tmp_path, dft_data):
+    """The published layout has no key for it."""
+    assert Dataset.open(dft_data("deeph/Bi2Se3_SOC_5/0001")).spin == "soc"
+    for spin in ("collinear", "soc"):
+        random_dataset(tmp_path / spin, 1, spin=spin, seed=3)
+        path = tmp_path / spin / "dft" / "0001" / "info.json"
+        document = json.loads(path.read_text())
+        del document["spin"]
+        path.write_text(json.dumps(document))
+        assert Dataset.open(tmp_path / spin).spin == spin
+        (path.parent / "hamiltonian.h5").unlink()
+        assert Dataset.open(tmp_path / spin).spin is None
 
 
 def test_mixed_sources_of_the_published_layout_are_opened(dft_data):

@@ -17,6 +17,7 @@ from pathlib import Path
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.errors import InputError
 from deeph_spec.files import write_text
+from deeph_spec.spin import spin_of
 from deeph_spec.structure import Structure
 from deeph_spec.system import SystemInfo, read_document
 
@@ -238,7 +239,10 @@ class Dataset:
 
     @cached_property
     def spin(self) -> str | None:
-        """The spin setting all folders share; None where no file says which of the spinful ones.
+        """The spin setting all folders share; None where neither a file nor a Hamiltonian says it.
+
+        The published layout does not tell collinear spin from spin-orbit coupling; the blocks of
+        the first Hamiltonian do.
 
         Raises
         ------
@@ -259,6 +263,9 @@ class Dataset:
                     key="spinful",
                 )
             setting = setting or spin
+        labelled = next((folder for folder in self.folders if folder.has("hamiltonian")), None)
+        if setting is None and labelled is not None:
+            return spin_of(labelled.info, labelled.hamiltonian())
         return setting
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from deeph_dock.electrons import lattice_sum
-from deeph_dock.electrons.bloch import HamiltonianK, spin_of
+from deeph_dock.electrons.bloch import HamiltonianK
 from deeph_dock.electrons.lattice_sum import bloch_phases
 from deeph_dock.electrons.models import chain, honeycomb, in_field, with_spin_orbit
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.errors import InputError
+from deeph_spec.spin import spin_of
 from deeph_spec.structure import Structure
 from deeph_spec.system import SystemInfo
 

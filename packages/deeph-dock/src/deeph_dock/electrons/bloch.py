@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.errors import InputError
+from deeph_spec.spin import spin_of
 from deeph_spec.structure import Structure
 from deeph_spec.system import SystemInfo
 from numpy.typing import NDArray
@@ -170,23 +171,6 @@ class HamiltonianK:
         length = max(1, max_bytes // per_k)
         for start in range(0, len(kpoints), length):
             yield slice(start, min(start + length, len(kpoints)))
-
-
-def spin_of(info: SystemInfo, hamiltonian: BlockMatrix) -> str:
-    """Return "none", "collinear" or "soc", looking at all blocks where `info` does not say.
-
-    The published layout has no key for it: zero up-down parts and no imaginary part mean
-    collinear.
-    """
-    if info.spin is not None:
-        return info.spin
-    if not info.spinful:
-        return "none"
-    for _, stack in hamiltonian.by_shape():
-        spinor = _spinor(stack)
-        if np.any(stack.imag) or np.any(spinor[:, 0, 1]) or np.any(spinor[:, 1, 0]):
-            return "soc"
-    return "collinear"
 
 
 def _check(name: str, matrix: BlockMatrix, sizes: IntArray) -> None:
