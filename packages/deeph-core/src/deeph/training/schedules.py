@@ -6,9 +6,12 @@ functions that return the next state: `after_step(state, loss)`, `after_epoch(st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -51,13 +54,14 @@ class Plateau:
 
     settings: Any
 
+    @cached_property
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
         s = self.settings
         return optax.contrib.reduce_on_plateau(
             factor=s.factor,
             patience=s.patience,
             rtol=s.rtol,
-            atol=0.0,
+            atol=1e-30,  # optax wants one of rtol and atol to be positive
             cooldown=s.cooldown,
             accumulation_size=max(1, s.accum_size),
             min_scale=s.min_learning_rate_scale,
@@ -65,7 +69,7 @@ class Plateau:
 
     def init(self) -> Any:
         """Return the first state."""
-        return self._transformation().init(jnp.zeros(()))
+        return self._transformation.init(jnp.zeros(()))
 
     def scale(self, state: Any, step: int) -> float:
         """Return the current scale."""
@@ -81,12 +85,17 @@ class Plateau:
 
     def finished(self, state: Any) -> bool:
         """Return whether the scale has reached its smallest value."""
-        return float(state.scale) <= self.settings.min_learning_rate_scale
+        # The scale is float32: the smallest one may be a rounding error above the setting.
+        return float(state.scale) <= self.settings.min_learning_rate_scale * (1 + 1e-6)
 
     def _evaluated(self, state: Any, loss: float) -> Any:
-        one = jnp.ones(())
-        _, state = self._transformation().update(one, state, value=jnp.asarray(loss))
-        return state
+        return self._next(state, jnp.asarray(loss))
+
+    @cached_property
+    def _next(self) -> Callable[[Any, Any], Any]:
+        # Compiled once: called as it is, the transformation would be compiled at every call.
+        update = self._transformation.update
+        return jax.jit(lambda state, loss: update(jnp.ones(()), state, value=loss)[1])
 
 
 @dataclass(frozen=True)
