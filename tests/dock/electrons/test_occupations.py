@@ -165,3 +165,14 @@ def test_electrons_are_conserved(
 def test_a_level_from_elsewhere_counts_as_unknown_metal() -> None:
     assert FermiLevel(-4.0).is_metal
     assert FermiLevel(-4.0).source == "given"
+
+
+@pytest.mark.parametrize("smearing", ["fermi-dirac", "gaussian"])
+def test_states_that_were_left_out_stay_empty(smearing: str) -> None:
+    energies = np.array([[[-1.0, 0.2, np.inf], [-0.8, 0.4, np.inf]]])
+    weights = np.array([0.5, 0.5])
+    metal = fermi_level(energies, weights, 3.0, 2, smearing=smearing, width=0.3)
+    whole = fermi_level(energies[:, :, :2], weights, 3.0, 2, smearing=smearing, width=0.3)
+    assert metal.energy == pytest.approx(whole.energy, abs=1e-9)
+    insulator = fermi_level(energies, weights, 2.0, 2, smearing=smearing, width=0.3)
+    assert (insulator.vbm, insulator.cbm) == (-0.8, 0.2)

@@ -240,9 +240,10 @@ def band_error(
         )
     relative = theirs - reference.fermi.energy
     inside = (relative >= window[0]) & (relative <= window[1])
-    errors = np.abs(ours - prediction.fermi.energy - relative)[inside]
+    errors = np.abs(ours[inside] - prediction.fermi.energy - relative[inside])
     wide = _widened(relative, window, least_bands)
-    differences = (ours - theirs)[(relative >= wide[0]) & (relative <= wide[1])]
+    counted = (relative >= wide[0]) & (relative <= wide[1])
+    differences = ours[counted] - theirs[counted]
     shift = float(np.median(differences))
     return BandError(
         mae=1e3 * float(errors.mean()) if len(errors) else float("nan"),

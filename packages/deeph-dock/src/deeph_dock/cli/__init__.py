@@ -84,6 +84,9 @@ def run(arguments: list[str], debug: bool = False) -> int:
         sys.stderr.close()
         return 1
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())  # type: ignore[attr-defined]
+            return 2
         if debug:
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)

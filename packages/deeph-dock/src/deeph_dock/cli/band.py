@@ -66,6 +66,14 @@ def band(
         str, typer.Option(help="Occupations of metals: fermi-dirac or gaussian.")
     ] = "fermi-dirac",
     width: Annotated[float, typer.Option(help="Width of the smearing, eV.")] = 0.025,
+    least_overlap: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Leave out combinations of orbitals whose eigenvalue of S(k) is smaller. [0.001 "
+            "for predictions, none for DFT]",
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
 ) -> None:
     """Draw band structures: DFT solid, predictions dashed, E_F at zero.
@@ -94,6 +102,7 @@ def band(
         fermi=fermi,
         smearing=smearing,
         width=width,
+        least_overlap=least_overlap,
         jobs=jobs,
     )
     groups = _groups(dirs)
@@ -290,12 +299,21 @@ def _same_structure(one: StructureFolder, other: StructureFolder) -> bool:
 
 def _notes(results: Sequence[Result]) -> list[str]:
     """Say what a physicist should know about these numbers."""
+    import numpy as np
+
     from deeph_dock.bandstructures import HAMILTONIANS
 
     notes = []
     for _, name, bands in results:
         fermi = bands.fermi
         name = f"{name} {HAMILTONIANS[bands.matrix]}"
+        left_out = int(np.isinf(bands.energies).sum(axis=2).max())
+        if left_out:
+            notes.append(
+                f"note: {name}: up to {left_out} of {bands.energies.shape[2]} combinations of "
+                "orbitals are nearly dependent and left out, since errors of H are divided by "
+                "their small overlap (--least-overlap 0 keeps them)"
+            )
         on_path = _path_gap(bands)
         if fermi.source == "info.json":
             notes.append(

@@ -59,6 +59,10 @@ class HamiltonianK:
     coupled_axes : (3,) bool
         Lattice directions along which any two cells are coupled by H or S. The bands do not
         depend on k along the others: molecules have none, slabs two.
+    least_overlap : float
+        Combinations of orbitals whose eigenvalue of S(k) lies below it are left out. Zero keeps
+        all. In a nearly dependent basis an error of H is divided by that eigenvalue: with errors
+        of some meV, as predictions have, such states may fall from 100 eV below the Fermi level.
     """
 
     spin: str
@@ -66,6 +70,7 @@ class HamiltonianK:
     overlap: LatticeSum | None
     time_reversal: bool
     coupled_axes: tuple[bool, bool, bool]
+    least_overlap: float = 0.0
 
     @property
     def size(self) -> int:

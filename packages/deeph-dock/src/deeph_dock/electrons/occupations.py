@@ -250,7 +250,8 @@ def _solve_level(
     def filled(level: float) -> float:
         return float(weights @ occupation(flat, level, smearing, width).sum(axis=1))
 
-    low, high = float(flat.min()), float(flat.max())
+    finite = flat[np.isfinite(flat)]
+    low, high = float(finite.min()), float(finite.max())
     reach = width
     while filled(low) > states:
         low, reach = low - reach, 2 * reach

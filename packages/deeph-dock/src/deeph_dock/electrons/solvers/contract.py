@@ -59,6 +59,16 @@ class SolverContract:
         self.solver(honeycomb().problem(), self.kpoints, progress=steps.append)
         assert sum(steps) == len(self.kpoints)
 
+    def test_nearly_dependent_combinations_are_left_out(self) -> None:
+        """Give infinity for what has less overlap than the problem asks for, the rest unchanged."""
+        model = chain(overlap=-0.4995)  # S(0) = 0.001, S(1/2) = 1.999
+        kpoints = np.array([[0.0, 0, 0], [0.5, 0, 0]])
+        whole = self.solver(model.problem(), kpoints)
+        part = self.solver(replace(model.problem(), least_overlap=0.01), kpoints)
+        assert np.isfinite(whole).all()
+        assert np.isposinf(part[:, 0]).all()
+        assert_allclose(part[:, 1], whole[:, 1], atol=TOLERANCE_EV, rtol=0)
+
     def test_indefinite_overlap_is_refused(self) -> None:
         """Name the lowest eigenvalue of S(k) and k where S(k) is not positive definite."""
         message = "accepted S(0) = -0.2"

@@ -48,7 +48,8 @@ def eigenvalues(
     Returns
     -------
     (channels, K, N) float64
-        Energies in eV, ascending in the last axis.
+        Energies in eV, ascending in the last axis. Where the problem leaves out combinations of
+        orbitals (`HamiltonianK.least_overlap`), as many last energies are infinite.
 
     Raises
     ------
@@ -75,14 +76,24 @@ def _solve_chunk(
     out = np.empty((problem.channels, len(kpoints), problem.size))
     for n in range(len(kpoints)):
         for channel in range(problem.channels):
-            out[channel, n] = _solve(h[channel, n], s[n], kpoints[n])
+            out[channel, n] = _solve(h[channel, n], s[n], kpoints[n], problem.least_overlap)
         if progress is not None:
             progress(1)
     return out
 
 
-def _solve(h: ComplexArray, s: ComplexArray, kpoint: FloatArray) -> FloatArray:
+def _solve(
+    h: ComplexArray, s: ComplexArray, kpoint: FloatArray, least_overlap: float
+) -> FloatArray:
     """Eigenvalues (N,) of one generalised problem."""
+    if least_overlap > 0:
+        sizes, vectors = np.linalg.eigh(s)
+        kept = sizes >= least_overlap
+        if sizes[0] > 0 and not kept.all():
+            basis = vectors[:, kept] / np.sqrt(sizes[kept])
+            out = np.full(len(h), np.inf)
+            out[: basis.shape[1]] = np.linalg.eigvalsh(basis.conj().T @ h @ basis)
+            return out
     a: NDArray[Any] = h
     b: NDArray[Any] = s
     if not np.any(h.imag) and not np.any(s.imag):  # Gamma and other points where k = -k
