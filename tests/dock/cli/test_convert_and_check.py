@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -186,7 +187,6 @@ def test_destination_that_is_read_only(dock: Dock, runs: Path, tmp_path: Path) -
         (["convert", "--overwritten"], "--overwrite"),
         (["check", "--jsn", "x"], "--json"),
         (["chek", "data"], "check"),
-        (["convert", "only-one"], "one folder given (only-one), two are needed"),
         (["convert"], "Missing argument 'SRC... DST'"),
         (["convert", "a", "b", "-j", "many"], "Invalid value for '-j'"),
         (["convert", "a", "b", "-j", "0"], "Invalid value for '-j'"),
@@ -194,7 +194,23 @@ def test_destination_that_is_read_only(dock: Dock, runs: Path, tmp_path: Path) -
     ],
 )
 def test_wrong_usage_is_one_line_that_helps(dock: Dock, arguments: list[str], message: str) -> None:
-    assert message in _one_line(dock(*arguments))
+    code, out, err = dock(*arguments)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert message in line
+    assert re.search(r" \(see dock( convert| check)? --help\)$", line)
+
+
+def test_one_folder_is_too_few(dock: Dock) -> None:
+    message = _one_line(dock("convert", "only-one"))
+    assert "one folder given (only-one), two are needed" in message
+
+
+def test_no_command_gives_the_help(dock: Dock) -> None:
+    code, out, err = dock()
+    assert (code, err) == (2, "")
+    assert out.startswith("Usage: dock ")
+    assert "\n  convert " in out
 
 
 def test_check_of_nothing(dock: Dock, tmp_path: Path) -> None:

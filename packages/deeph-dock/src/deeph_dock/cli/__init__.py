@@ -1,13 +1,14 @@
 """The command `dock`: one file for each subcommand, which parses, calls and prints.
 
 Whatever goes wrong ends here: input that cannot be used, and what the system refuses, give one line
-and exit code 1; Ctrl-C gives 130. ``--debug`` anywhere on the command line shows the traceback.
+and exit code 1; a command line that cannot be understood gives 2, Ctrl-C 130. ``--debug`` anywhere
+on the command line shows the traceback.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from deeph_spec.errors import InputError
@@ -72,7 +73,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
         Exit code.
     """
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="dock", standalone_mode=False)
         if code == _INTERRUPTED:  # newer versions of typer give the code, older ones raise
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
@@ -84,13 +85,31 @@ def run(arguments: list[str], debug: bool = False) -> int:
         sys.stderr.close()
         return 1
     except Exception as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message())  # type: ignore[attr-defined]
+        if (
+            type(error).__name__ == "NoArgsIsHelpError"
+        ):  # nothing was asked: its message is the help
+            print(error)
+            return 2
+        if _is_usage(error):
+            print(f"error: {_usage(error)}", file=sys.stderr)
             return 2
         if debug:
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 1
+
+
+def _is_usage(error: Exception) -> bool:
+    """Whether an exception is about the command line itself."""
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _usage(error: Any) -> str:
+    """Say in one line what is wrong with the command line."""
+    message = " ".join(str(error.format_message()).split())
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "dock"
+    return f"{message} (see {command} --help)"
 
 
 def _one_line(error: Exception) -> str:
@@ -101,8 +120,5 @@ def _one_line(error: Exception) -> str:
         from deeph_dock.conversion import describe
 
         return describe(error)
-    usage = getattr(error, "format_message", None)  # wrong options and arguments
-    if usage is not None:
-        return " ".join(str(usage()).split())
     text = " ".join(str(error).split())
     return f"internal error: {type(error).__name__}: {text} (run again with --debug to see where)"
