@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from deeph.models.model_file import publish_model
+from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import Dataset, StructureFolder
 
 
@@ -99,6 +100,24 @@ def test_one_broken_file_does_not_hide_the_others(deeph: Any, predictions: Path)
     assert line.startswith("error: 0002: ")
     assert "0001" in result.out
     assert "0002" not in result.out
+
+
+def test_labels_that_cannot_be_compared_are_named_and_not_averaged(
+    deeph: Any, predictions: Path
+) -> None:
+    broken = Path("data/dft/0001/hamiltonian.h5")
+    label = StructureFolder(broken.parent, "0001").hamiltonian()
+    label.with_entries(np.where(np.arange(len(label.entries)) == 7, np.nan, label.entries)).write(
+        broken
+    )
+    other = Path("data/dft/0002/hamiltonian.h5")
+    BlockMatrix.zeros(label.atom_pairs, 2 * label.chunk_shapes, np.dtype(float)).write(other)
+    result = deeph("eval", predictions, "data")
+    assert result.code == 1
+    assert "nan" not in result.out
+    first, second = result.err.splitlines()
+    assert first == f"error: 0001: {broken}: entries: NaN or infinity; make the file anew"
+    assert second.startswith(f"error: 0002: {other}: pair (0, 0, 0, 0, 0): block of")
 
 
 def test_what_is_wrong_is_one_line(deeph: Any, predictions: Path, data: Path) -> None:

@@ -55,7 +55,7 @@ def evaluate(
     from deeph_spec.errors import InputError
 
     try:
-        from deeph_dock.metrics import hamiltonian_error
+        import deeph_dock.metrics  # noqa: F401 - whether it is there, before anything is read
     except ImportError:
         raise InputError(
             "deeph eval needs deeph-dock: python -m pip install 'deeph-core[eval]'"
@@ -64,14 +64,9 @@ def evaluate(
     rows, skipped = [], {}
     for folder, partner in _pairs(prediction, reference):
         try:
-            overlap = folder.overlap() if folder.has("overlap") else None
-            error = hamiltonian_error(
-                folder.matrix("hamiltonian_pred"), partner.hamiltonian(), overlap
-            )
+            rows.append(Row(folder, partner, _error(folder, partner)))
         except InputError as problem:
             skipped[folder.id] = str(problem)
-        else:
-            rows.append(Row(folder, partner, error))
     if not rows:
         raise InputError(next(iter(skipped.values())))
     drawn = _draw(rows, plot) if plot is not None else ()
@@ -81,6 +76,24 @@ def evaluate(
     for id, line in skipped.items():
         typer.echo(f"error: {id}: {line}", err=True)
     return 1 if skipped else 0
+
+
+def _error(folder: StructureFolder, partner: StructureFolder) -> HamiltonianError:
+    """Compare one prediction with its reference."""
+    import numpy as np
+    from deeph_dock.metrics import hamiltonian_error
+    from deeph_spec.errors import InputError
+
+    overlap = folder.overlap() if folder.has("overlap") else None
+    prediction, reference = folder.matrix("hamiltonian_pred"), partner.hamiltonian()
+    places = (folder.file("hamiltonian_pred"), partner.file("hamiltonian"))
+    for place, matrix in zip(places, (prediction, reference), strict=True):
+        if not np.isfinite(matrix.entries).all():
+            raise InputError(f"{place}: entries: NaN or infinity; make the file anew")
+    try:
+        return hamiltonian_error(prediction, reference, overlap)
+    except InputError as problem:
+        raise InputError(f"{places[1]}: {problem}") from problem
 
 
 def _pairs(
