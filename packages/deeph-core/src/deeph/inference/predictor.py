@@ -152,6 +152,11 @@ class Predictor:
     def _pairs(self, folder: StructureFolder) -> NDArray[np.int64]:
         """Return the pairs of a folder's overlap, after checking what the folder says of itself."""
         info, known = folder.info, self.orbital_map
+        if info.spinful != (self.spin != "none"):
+            raise InputError(
+                f"{folder.path / 'info.json'}: spinful: {str(info.spinful).lower()}, but the model "
+                f"was trained on data with spin '{self.spin}'"
+            )
         for symbol in sorted(set(folder.structure.symbols)):
             shells = tuple(info.orbital_map.get(symbol, ()))
             if symbol not in known:
