@@ -36,10 +36,28 @@ def test_with_a_file(deeph: Any, engine: Any) -> None:
     assert not [f for f in validate_dataset(written) if f.severity == "error"]
     assert engine.batches == [(list(written.ids), 2, 5)]
     assert "4 of 4 structures predicted" in result.out
-    assert f"deeph eval {place} REFERENCE" in result.out
+    hints = result.out.splitlines()[-2:]
+    assert hints == [
+        f"Compare with DFT: deeph eval {place}",
+        f"Draw the bands:   dock band {place}",
+    ]
     assert (place / "infer.toml").is_file()
     # The copy of the settings runs again.
     assert deeph("infer", place / "infer.toml").code == 0
+
+
+def test_without_labels_the_reference_has_to_be_named(
+    deeph: Any, engine: Any, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overlaps(self: object, folders: list[StructureFolder], *sizes: int) -> object:
+        return ((folder, folder.overlap()) for folder in folders)
+
+    import deeph.inference.predictor as module
+
+    monkeypatch.setattr(module.Predictor, "predict", overlaps)
+    (data / "dft/0001/hamiltonian.h5").unlink()
+    compare, _ = deeph("infer", "run", "data/dft/0001").out.splitlines()[-2:]
+    assert compare.endswith(" REFERENCE")
 
 
 def test_without_a_file(deeph: Any, engine: Any) -> None:
@@ -108,7 +126,7 @@ def test_a_broken_structure_is_named_and_the_others_are_predicted(
     assert len(errors) == 2
     assert errors[0].startswith("error: 0001: E15 ")
     assert errors[1].startswith("error: 0003: ")
-    assert "overlap.h5 is missing" in errors[1]
+    assert errors[1].endswith("overlap.h5 is missing; dock convert makes it from a DFT run")
     assert "2 of 4 structures predicted" in result.out
     assert len(list(Path("predictions").glob("*/dft/*"))) == 2
 
@@ -129,6 +147,7 @@ def test_the_structure_that_fails_in_a_batch_is_found(deeph: Any, engine: Any, d
 def test_what_is_wrong_is_one_line(deeph: Any, engine: Any, here: Path) -> None:
     assert deeph("infer", "runn", "data").line() == "error: runn: no such run or model"
     assert "name the folders to predict" in deeph("infer", "run").line()
+    assert deeph("infer", "runn").line() == "error: runn: no such run or model"
     assert deeph("infer", "run", "nowhere").line() == "error: nowhere: no such folder"
     (here / "text.h5").write_text("no model")
     assert "is not a model file" in deeph("infer", "text.h5", "data").line()

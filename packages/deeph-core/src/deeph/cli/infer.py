@@ -71,13 +71,13 @@ def infer(
                 "key=value after its name"
             )
         return _predict([load_infer(source, rest)])
-    if not rest:
-        raise InputError(f"{source}: name the folders to predict after the model")
     missing = next((name for name in [str(source), *rest] if not Path(name).exists()), None)
     if missing is not None:
         raise InputError(
             f"{missing}: no such {'run or model' if missing == str(source) else 'folder'}"
         )
+    if not rest:
+        raise InputError(f"{source}: name the folders to predict after the model")
     tables: dict[str, Any] = {
         "system": {"device": device or ""},
         "model": {"model_dir": str(source), "load_model_type": which},
@@ -200,7 +200,9 @@ def _write_all(
     print(f"{done} of {len(folders)} structures predicted{location} ({seconds:.1f} s)")
     if done and place is not None:
         where = readable(place)
-        print(f"Compare with DFT: deeph eval {where} REFERENCE    Bands: dock band {where}/dft/*")
+        known = all(folder.has("hamiltonian") for folder in folders)
+        print(f"Compare with DFT: deeph eval {where}{'' if known else ' REFERENCE'}")
+        print(f"Draw the bands:   dock band {where}")
     return 1 if failed else 0
 
 
@@ -211,7 +213,7 @@ def _problem(folder: StructureFolder, *, check: bool) -> str | None:
     from deeph.cli.data import plain
 
     if not folder.has("overlap"):
-        return f"{folder.path}: overlap.h5 is missing; dock compute-overlap or a DFT code makes it"
+        return f"{folder.path}: overlap.h5 is missing; dock convert makes it from a DFT run"
     if not check:
         return None
     read = ("", "POSCAR", "info.json", "overlap.h5")  # a label that is there is not read

@@ -81,7 +81,8 @@ def _training(place: Path, target: Path) -> tuple[str, list[str]]:
     span = f"{min(atoms)}" if min(atoms) == max(atoms) else f"{min(atoms)} to {max(atoms)}"
     orbitals = ", ".join(f"{symbol} {shells_to_text(shells[symbol])}" for symbol in shells)
     facts = [
-        f"Dataset: {len(dataset)} structures of {span} atoms, {labelled} with a Hamiltonian",
+        f"Dataset: {len(dataset)} structure{'s' if len(dataset) > 1 else ''} of {span} atoms, "
+        f"{labelled} with a Hamiltonian",
         f"Elements and shells: {orbitals}; spin: {dataset.spin or ('yes' if spinful else 'none')}",
         f"Pairs of atoms reach {farthest:.2f} Å",
     ]
