@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,7 @@ def test_without_labels_the_reference_has_to_be_named(
     def overlaps(self: object, folders: list[StructureFolder], *sizes: int) -> object:
         return ((folder, folder.overlap()) for folder in folders)
 
-    import deeph.inference.predictor as module
-
-    monkeypatch.setattr(module.Predictor, "predict", overlaps)
+    monkeypatch.setattr(sys.modules["deeph.inference.predictor"].Predictor, "predict", overlaps)
     (data / "dft/0001/hamiltonian.h5").unlink()
     compare, _ = deeph("infer", "run", "data/dft/0001").out.splitlines()[-2:]
     assert compare.endswith(" REFERENCE")
@@ -102,9 +101,7 @@ def test_predictions_are_made_hermitian_unless_told_otherwise(
             noise = np.random.default_rng(0).normal(size=exact.entries.shape)
             yield folder, exact.with_entries(exact.entries + noise)
 
-    import deeph.inference.predictor as module
-
-    monkeypatch.setattr(module.Predictor, "predict", tilted)
+    monkeypatch.setattr(sys.modules["deeph.inference.predictor"].Predictor, "predict", tilted)
     Path("infer.toml").write_text(SETTINGS)
     folder = StructureFolder(data / "dft/0001", "0001")
     assert deeph("infer", "infer.toml", "output_into=to_input").code == 0
