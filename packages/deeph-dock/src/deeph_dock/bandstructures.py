@@ -61,6 +61,8 @@ class BandSettings:
         See `HamiltonianK.least_overlap`; None takes `LEAST_OVERLAP` of each Hamiltonian.
     jobs : int
         Processes.
+    electrons : float or None
+        Electrons of the cell, both spins, where info.json does not say how many.
     """
 
     kpath: str | None = None
@@ -72,6 +74,7 @@ class BandSettings:
     width: float = DEFAULT_WIDTH_EV
     least_overlap: float | None = None
     jobs: int = 1
+    electrons: float | None = None
 
 
 def _silent(name: str, length: int) -> Callable[[int], None]:
@@ -164,10 +167,13 @@ def _fermi(
         return FermiLevel(
             settings.fermi, smearing=settings.smearing, width=settings.width, source="given"
         )
+    info = folder.info
+    if info.occupation is None and info.fermi_level is None:
+        info = replace(info, occupation=settings.electrons)
     mesh = choose_mesh(problem, folder.structure, settings.mesh, settings.spacing)
     return find_fermi_level(
         problem,
-        folder.info,
+        info,
         mesh,
         smearing=settings.smearing,
         width=settings.width,

@@ -24,7 +24,7 @@ from deeph.graphs import Graph, GraphSource, Shape, build_graph, concatenate, pa
 from deeph.graphs.padding import smallest_fitting
 from deeph.models.model import Model, read_published
 from deeph.models.model_file import find_model, model_identity
-from deeph.targets.hamiltonian import HamiltonianTarget, hermitian_result
+from deeph.targets.hamiltonian import hermitian_result
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +178,7 @@ class Predictor:
         rep = self.model.representation
         graph = concatenate([s.graph for s in sources], shape, leaf.dtype)
         nodes, edges = (np.asarray(x, np.float64) for x in self._result(self.parameters, graph))
-        target, channel = HamiltonianTarget(rep), rep.channels.channel_of_component
+        target, channel = self.model.target, rep.channels.channel_of_component
         results, node, edge = [], 0, 0
         for source in sources:
             n, e = source.graph.nodes, source.graph.edges

@@ -16,7 +16,7 @@ from deeph_spec.errors import InputError
 from deeph.models.model_file import read_model
 from deeph.networks import NETWORKS, Network, NetworkSpecification
 from deeph.representation import BlockRepresentation
-from deeph.targets.baseline import Baseline
+from deeph.targets import TARGETS, Baseline, HamiltonianTarget
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,8 @@ class Model:
     name : str
         Name of the network.
     network : Network
+    target_type : str
+        What it predicts, a key of `deeph.targets.TARGETS`.
     representation : BlockRepresentation
     baseline : Baseline
     with_overlap : bool
@@ -38,10 +40,16 @@ class Model:
 
     name: str
     network: Network
+    target_type: str
     representation: BlockRepresentation
     baseline: Baseline
     with_overlap: bool
     trained_on: str
+
+    @property
+    def target(self) -> HamiltonianTarget:
+        """How labels are read and predictions are made blocks."""
+        return TARGETS[self.target_type](self.representation)
 
     def document(self, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the tree of arrays and the description that a model file holds."""
@@ -49,7 +57,7 @@ class Model:
         description = {
             "network": self.name,
             "specification": asdict(self.network.specification),
-            "target": "hamiltonian",
+            "target_type": self.target_type,
             "unit": "eV",
             "representation": {
                 "orbital_map": {symbol: list(shells) for symbol, shells in rep.orbital_map},
@@ -89,10 +97,13 @@ def read_published(path: Path) -> tuple[Model, Any, dict[str, Any]]:
         }
         baseline = Baseline.of_arrays({key: np.asarray(array) for key, array in named.items()})
         network = NETWORKS[name](NetworkSpecification(**specification))
+        target_type = description["target_type"]
+        if target_type not in TARGETS:
+            raise ValueError(f"unknown target {target_type}")
         with_overlap, trained_on = description["graph_type"] == "HS", description["trained_on"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: is not a model that this version can use ({type(error).__name__}: {error})"
         ) from error
-    model = Model(name, network, representation, baseline, with_overlap, trained_on)
+    model = Model(name, network, target_type, representation, baseline, with_overlap, trained_on)
     return model, tree["network"], description

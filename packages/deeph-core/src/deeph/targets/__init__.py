@@ -7,7 +7,7 @@ A new one is a file here and a line in `TARGETS`.
 from deeph.targets.baseline import Baseline, fit_baseline
 from deeph.targets.hamiltonian import Example, HamiltonianTarget, Labels
 
-TARGETS = {"h": HamiltonianTarget}
-"""Targets by the name that the configuration uses, lower case."""
+TARGETS = {"H": HamiltonianTarget}
+"""Targets by the name that the configuration and model files use."""
 
 __all__ = ["TARGETS", "Baseline", "Example", "HamiltonianTarget", "Labels", "fit_baseline"]

@@ -24,7 +24,7 @@ from deeph.models.model import Model, read_published
 from deeph.models.model_file import find_model, publish_model
 from deeph.networks import NETWORKS, Network, NetworkSpecification
 from deeph.representation import BlockRepresentation
-from deeph.targets import HamiltonianTarget, fit_baseline
+from deeph.targets import TARGETS, fit_baseline
 from deeph.training.data import Batches, batches, representation_of, shapes_of
 from deeph.training.losses import LOSSES, typical_size
 from deeph.training.optimisers import optimiser
@@ -105,7 +105,7 @@ def set_up(
     representation = representation_of(dataset, shells_from_text(common) if common else (), ids)
     if earlier is not None:
         representation = _extended(earlier, representation)
-    target = HamiltonianTarget(representation)
+    target = TARGETS[config.model.target_type](representation)
     with_overlap = config.data.graph.graph_type == "HS"
     examples = {id: target.example(dataset[id], with_overlap) for id in ids}
     train = [examples[id] for id in split["train"]]
@@ -127,7 +127,15 @@ def set_up(
     else:
         baseline, network, name = earlier[0].baseline, earlier[0].network, earlier[0].name
     folders = [dataset[id] for id in ids]
-    model = Model(name, network, representation, baseline, with_overlap, dataset_hash(folders))
+    model = Model(
+        name,
+        network,
+        config.model.target_type,
+        representation,
+        baseline,
+        with_overlap,
+        dataset_hash(folders),
+    )
 
     loader, process = config.process.train.dataloader, config.process.train
     shapes = shapes_of(list(examples.values()), loader.batch_size, process.multi_way_jit_num)

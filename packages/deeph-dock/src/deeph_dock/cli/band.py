@@ -157,8 +157,14 @@ def _one_picture(
     results: list[Result] = []
     for folder, label in zip(folders, labels, strict=True):
         for bands in folder_bands(folder, settings, task):
-            text = f"{label} {bands.label}" if len(folders) > 1 else bands.label
-            results.append(Result(folder, label, replace(bands, label=text)))
+            results.append(Result(folder, label, bands))
+        settings = replace(settings, electrons=_electrons(results, folders))
+    kinds = [bands.label for _, _, bands in results]
+    if len(set(kinds)) < len(kinds):  # "DFT" and "prediction" do not tell them apart
+        results = [
+            Result(folder, label, replace(bands, label=f"{label} {bands.label}"))
+            for folder, label, bands in results
+        ]
     if window is not None:
         _check_window(window, [result.bands for result in results])
     figure = plots.bands_figure(
@@ -182,6 +188,20 @@ def _one_picture(
             f"{place}: cannot be written: {error.strerror or error}; choose a folder with --out"
         ) from error
     return [*_table(results), *_differences(results), *_notes(results), *_files(written)]
+
+
+def _electrons(results: Sequence[Result], folders: Sequence[StructureFolder]) -> float | None:
+    """Count the electrons of an insulator's DFT bands, for predictions of the same structure.
+
+    The published layout gives the Fermi level of DFT, but not the electrons.
+    """
+    true = next((one for one in results if one.bands.matrix == "hamiltonian"), None)
+    if true is None or true.bands.is_metal:
+        return None
+    if not all(_same_structure(true.folder, folder) for folder in folders):
+        return None
+    filled = int((true.bands.energies[:, 0] < true.bands.fermi.energy).sum())
+    return float(2 * filled if true.bands.spin == "none" else filled)
 
 
 def _title(name: str, folders: Sequence[StructureFolder]) -> str:
@@ -229,7 +249,9 @@ def _table(results: Sequence[Result]) -> list[str]:
     from deeph_dock.bandstructures import HAMILTONIANS
 
     bands = results[0].bands
-    lines = [f"path {bands.path}, {len(bands.path.kpoints)} k-points ({bands.path.description})"]
+    count = len(bands.path.kpoints)
+    points = "1 k-point" if count == 1 else f"{count} k-points"
+    lines = [f"path {bands.path}, {points} ({bands.path.description})"]
     rows: list[tuple[str, ...]] = [
         ("folder", "bands", "E_F (eV)", "VBM (eV)", "CBM (eV)", "gap (eV)", "electrons", "mesh")
     ]
@@ -275,13 +297,23 @@ def _differences(results: Sequence[Result]) -> list[str]:
         comparable = bands.energies.shape == true.energies.shape
         if bands is true or not comparable or not _same_structure(home, folder):
             continue
-        error = band_error(bands, true, COMPARED)
+        error = band_error(bands, true, _compared(true))
+        low, high = error.window
         lines.append(
             f"{bands.label} - {true.label}: mean |dE| {error.mae:.1f} meV, largest {error.max:.1f} "
-            f"meV ({error.states} states within E_F{COMPARED[0]:+g}..E_F{COMPARED[1]:+g} eV, each "
-            f"at its own E_F); {error.mae_median_free:.1f} meV with the median removed (Eq. 12)"
+            f"meV ({error.states} states within E_F{low:+.3g}..E_F{high:+.3g} eV, each at its own "
+            f"E_F); {error.mae_median_free:.1f} meV with the median difference removed instead"
         )
     return lines
+
+
+def _compared(bands: Bands) -> tuple[float, float]:
+    """Measure the window from the edges of a gap that it would end in, as that of a molecule."""
+    low, high = COMPARED
+    if bands.vbm is None or bands.cbm is None:
+        return COMPARED
+    below, above = bands.vbm - bands.fermi.energy, bands.cbm - bands.fermi.energy
+    return (low, high) if low < below and above < high else (below + low, above + high)
 
 
 def _same_structure(one: StructureFolder, other: StructureFolder) -> bool:
