@@ -170,6 +170,33 @@ def test_fermi_level_without_electrons(band: Command, tmp_path: Path) -> None:
     assert read_bands(folder / "band.h5").fermi.energy == -0.1
 
 
+def test_electrons_are_counted_from_the_bands_of_dft(band: Command, tmp_path: Path) -> None:
+    """The published layout has the Fermi level of DFT only; predictions have none at all."""
+    folder = write(tmp_path / "dft" / "0001", honeycomb(mass=1.0))
+    edit_info(folder, occupation="absent", fermi_energy_eV=0.25)
+    predicted = write(tmp_path / "pred" / "0001", honeycomb(mass=1.1), prediction=0.0)
+    (predicted / "hamiltonian.h5").unlink()
+    edit_info(predicted, occupation="absent", fermi_energy_eV=None)
+    code, _, err = band(folder, predicted, "--mesh", 6, 6, 1)
+    assert (code, err) == (0, "")
+    fermi = read_bands(predicted / "band_pred.h5").fermi
+    assert (fermi.source, fermi.electrons) == ("electrons", 2.0)
+    edit_info(folder, fermi_energy_eV=-2.0)  # inside a band: how many there are is not known
+    assert "neither 'occupation' nor" in band(folder, predicted)[2]
+    edit_info(folder, fermi_energy_eV=0.25)
+    other = write(tmp_path / "other" / "0001", chain())  # has electrons of its own
+    edit_info(other, occupation="absent", fermi_energy_eV=None)
+    assert "neither 'occupation' nor" in band(folder, other)[2]
+
+
+def test_levels_beyond_a_wide_gap_are_compared(band: Command, tmp_path: Path) -> None:
+    """Nothing lies within 3 eV of the Fermi level of most molecules."""
+    code, out, _ = band(write(tmp_path / "0001", honeycomb(mass=5.0), prediction=0.01))
+    assert code == 0
+    assert "nan" not in out
+    assert "within E_F-8..E_F+8 eV" in out
+
+
 def test_notes_on_gaps_that_mesh_or_path_miss(band: Command, tmp_path: Path) -> None:
     folder = write(tmp_path / "0001", honeycomb())
     _, out, _ = band(folder, "--mesh", 4, 4, 1)
