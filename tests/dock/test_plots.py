@@ -129,6 +129,16 @@ def test_error_figure_says_what_was_measured() -> None:
     assert shares
 
 
+def test_large_errors_fit_their_cells() -> None:
+    model = honeycomb()
+    h = model.hamiltonian
+    wrong = h.with_entries(h.entries + 0.1234)
+    figure = plots.errors(
+        error_maps([Comparison(model.structure, model.info, wrong, h)]), "an early model"
+    )
+    assert [text.get_text() for text in figure.axes[2].texts] == ["123"]
+
+
 def test_perfect_predictions_can_be_drawn(tmp_path: Path) -> None:
     model = honeycomb()
     h = model.hamiltonian

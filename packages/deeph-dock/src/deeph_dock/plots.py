@@ -302,10 +302,15 @@ def _by_shell(maps: ErrorMaps, axes: Axes) -> None:
         for (row, column), value in np.ndenumerate(maps.shell_errors):
             if np.isfinite(value):
                 axes.text(
-                    column, row, f"{value:.2g}", ha="center", va="center", fontsize=8.5,
+                    column, row, _short(float(value)), ha="center", va="center", fontsize=8.5,
                     color="white" if value > middle else "black",
                 )  # fmt: skip
     axes.figure.colorbar(image, ax=axes, label="mean |ΔH| (meV)", shrink=0.85)
+
+
+def _short(value: float) -> str:
+    """Write a number with two digits and never with an exponent that would not fit its cell."""
+    return f"{value:.2g}" if value < 99.5 else f"{value:.0f}"
 
 
 def _distribution(maps: ErrorMaps, axes: Axes) -> None:
