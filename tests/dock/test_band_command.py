@@ -107,6 +107,17 @@ def test_one_broken_structure_does_not_stop_the_others(band: Command, tmp_path: 
     assert (tmp_path / "data" / "dft" / "3" / "band.png").exists()
 
 
+def test_a_folder_without_info_is_not_passed_over(band: Command, tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        write(tmp_path / "data" / "dft" / name, honeycomb(mass=1.0))
+    (tmp_path / "data" / "dft" / "2" / "info.json").unlink()
+    code, _, err = band(tmp_path / "data", "--points", 10)
+    assert code == 1
+    assert f"error: {tmp_path / 'data'}: 2: info.json is missing" in err
+    assert "1 of 2 structures failed" in err
+    assert (tmp_path / "data" / "dft" / "1" / "band.h5").exists()
+
+
 def test_several_folders_make_one_picture(band: Command, tmp_path: Path) -> None:
     one = write(tmp_path / "a" / "0001", honeycomb(mass=1.0))
     other = write(tmp_path / "b" / "0001", honeycomb(mass=1.2))

@@ -84,6 +84,21 @@ def test_nothing_there_is_an_input_error(tmp_path):
         Dataset.open(tmp_path)
 
 
+def test_a_file_is_no_dataset(root):
+    with pytest.raises(InputError, match="POSCAR: is a file, expected a folder"):
+        Dataset.open(root / "dft" / "7" / "POSCAR")
+
+
+def test_folders_that_lack_a_file_are_named(root):
+    assert Dataset.open(root).incomplete == {}
+    assert Dataset.open(root / "dft" / "7").incomplete == {}
+    (root / "dft" / "10" / "info.json").unlink()
+    (root / "dft" / "2" / "POSCAR").unlink()
+    dataset = Dataset.open(root)
+    assert dataset.ids == ("007", "7")
+    assert dataset.incomplete == {"2": "POSCAR", "10": "info.json"}
+
+
 def test_matrices_by_name(root):
     folder = Dataset.open(root)["007"]
     assert folder.has("overlap")

@@ -177,7 +177,8 @@ class Dataset:
         """
         path = Path(path)
         if not path.is_dir():
-            raise InputError(f"{path}: no such folder")
+            what = "is a file, expected a folder" if path.exists() else "no such folder"
+            raise InputError(f"{path}: {what}")
         absolute = Path(os.path.abspath(path))
         if depth == -1 or (depth is None and is_structure(path)):
             if not is_structure(path):
@@ -210,6 +211,16 @@ class Dataset:
     def ids(self) -> tuple[str, ...]:
         """Ids in natural order."""
         return tuple(folder.id for folder in self.folders)
+
+    @cached_property
+    def incomplete(self) -> dict[str, str]:
+        """Folders that are no structure because POSCAR or info.json is missing: id, and which."""
+        top = self.path / DFT_FOLDER if (self.path / DFT_FOLDER).is_dir() else self.path
+        return {
+            name: next(f for f in (POSCAR_FILE, INFO_FILE) if not (top / name / f).is_file())
+            for name in sorted(find_folders(top), key=natural_key)
+            if name and not is_structure(top / name)
+        }
 
     @cached_property
     def orbital_map(self) -> dict[str, tuple[int, ...]]:

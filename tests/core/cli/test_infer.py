@@ -128,6 +128,14 @@ def test_a_broken_structure_is_named_and_the_others_are_predicted(
     assert len(list(Path("predictions").glob("*/dft/*"))) == 2
 
 
+def test_a_folder_without_info_is_not_passed_over(deeph: Any, engine: Any, data: Path) -> None:
+    (data / "dft/0002/info.json").unlink()
+    result = deeph("infer", "run", "data")
+    assert result.code == 1
+    assert result.err == f"error: 0002: {data}: info.json is missing\n"
+    assert "3 of 4 structures predicted" in result.out
+
+
 def test_the_structure_that_fails_in_a_batch_is_found(deeph: Any, engine: Any, data: Path) -> None:
     engine.broken = {"0002"}
     result = deeph("infer", "run", "data", "--batch-size", "4")

@@ -107,7 +107,7 @@ def _predict(configs: Sequence[InferConfig]) -> int:
     config = configs[0]
     for line in config.warnings:
         print(f"warning: {line}")
-    folders = _inputs(configs)
+    folders, incomplete = _inputs(configs)
     device, warnings = prepare_jax(config.system)  # before anything imports JAX
     for line in warnings:
         print(f"warning: {line}")
@@ -134,11 +134,14 @@ def _predict(configs: Sequence[InferConfig]) -> int:
 
         place = make_run(config.data.outputs_dir)
         write_text(place / "infer.toml", to_toml(config))
-    return _write_all(config, predictor, folders, place)
+    return _write_all(config, predictor, folders, incomplete, place)
 
 
-def _inputs(configs: Sequence[InferConfig]) -> list[StructureFolder]:
-    """List the structures to predict, with ids that are unique over all input folders."""
+def _inputs(configs: Sequence[InferConfig]) -> tuple[list[StructureFolder], dict[str, str]]:
+    """List the structures to predict, with ids that are unique over all input folders.
+
+    Beside them what is wrong with folders that lack POSCAR or info.json.
+    """
     from deeph_spec.dataset import StructureFolder
     from deeph_spec.errors import InputError
 
@@ -156,18 +159,27 @@ def _inputs(configs: Sequence[InferConfig]) -> list[StructureFolder]:
     twice = sorted({id for id in ids if ids.count(id) > 1})
     if twice:
         raise InputError(f"{twice[0]}: two structures would be written under this name")
-    return folders
+    incomplete = {
+        id: f"{dataset.path}: {file} is missing"
+        for dataset in datasets
+        for id, file in dataset.incomplete.items()
+    }
+    return folders, incomplete
 
 
 def _write_all(
-    config: InferConfig, predictor: Any, folders: Sequence[StructureFolder], place: Path | None
+    config: InferConfig,
+    predictor: Any,
+    folders: Sequence[StructureFolder],
+    incomplete: dict[str, str],
+    place: Path | None,
 ) -> int:
     """Predict and write one structure after the other; a broken one does not stop the others."""
     from deeph_spec.files import readable
 
     from deeph.inference.writer import write_beside_input, write_folder
 
-    failed: dict[str, str] = {}
+    failed = dict(incomplete)
     sound = []
     for folder in folders:
         problem = _problem(folder, check=config.data.dft.validation_check)
@@ -175,6 +187,7 @@ def _write_all(
             failed[folder.id] = problem
         else:
             sound.append(folder)
+    total = len(folders) + len(incomplete)
     done, shown_at, started = 0, 0.0, time.monotonic()
     for folder, result in _predictions(predictor, sound, config):
         if isinstance(result, str):
@@ -188,16 +201,16 @@ def _write_all(
             target = write_folder(place / "dft" / folder.id, folder, result, predictor)
         done += 1
         now = time.monotonic()
-        if done <= _ALWAYS or now - shown_at > _EVERY or done + len(failed) == len(folders):
+        if done <= _ALWAYS or now - shown_at > _EVERY or done + len(failed) == total:
             shown_at = now
             atoms = len(folder.structure)
-            counted = f"{done + len(failed)}/{len(folders)}"
+            counted = f"{done + len(failed)}/{total}"
             print(f"  {counted}  {folder.id}: {atoms} atoms -> {readable(target)}")
     seconds = time.monotonic() - started
     for id, line in failed.items():
         print(f"error: {id}: {line}", file=sys.stderr)
     location = f" in {readable(place)}" if place is not None else " beside their inputs"
-    print(f"{done} of {len(folders)} structures predicted{location} ({seconds:.1f} s)")
+    print(f"{done} of {total} structures predicted{location} ({seconds:.1f} s)")
     if done and place is not None:
         where = readable(place)
         known = all(folder.has("hamiltonian") for folder in folders)

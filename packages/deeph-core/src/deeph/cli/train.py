@@ -46,6 +46,8 @@ def train(
     for line in config.warnings:
         print(f"warning: {line}")
     dataset = open_dataset(config.data.inputs_dir, config.data.dft.data_dir_depth)
+    for id, name in dataset.incomplete.items():
+        print(f"warning: {id}: {name} is missing: not used")
     folders = used_folders(dataset, config)
     if config.data.dft.validation_check:
         refuse_invalid(folders, print)

@@ -106,21 +106,25 @@ def band(
         jobs=jobs,
     )
     groups = _groups(dirs)
-    failed = 0
+    incomplete = _incomplete(dirs)
+    for line in incomplete:
+        typer.echo(f"error: {line}", err=True)
+    failed = len(incomplete)
     for number, (name, folders) in enumerate(groups):
         target = out if out is None or len(groups) == 1 else out / name
         try:
             with task_bars() as task:  # the bar is gone before anything is printed
                 lines = _one_picture(name, folders, settings, window, target, task)
         except InputError as error:
-            if len(groups) == 1:
+            if len(groups) + len(incomplete) == 1:
                 raise
             failed += 1
             typer.echo(f"error: {error}", err=True)
             continue
         typer.echo(("" if number == 0 else "\n") + "\n".join(lines))
     if failed:
-        typer.echo(f"\n{failed} of {len(groups)} structures failed, see the errors above", err=True)
+        total = len(groups) + len(incomplete)
+        typer.echo(f"\n{failed} of {total} structures failed, see the errors above", err=True)
         raise typer.Exit(1)
 
 
@@ -134,6 +138,16 @@ def _groups(dirs: Sequence[Path]) -> list[tuple[str, list[StructureFolder]]]:
         return [(folders[0].id, folders)]
     ids = dict.fromkeys(id for dataset in datasets for id in dataset.ids)
     return [(id, [dataset[id] for dataset in datasets if id in dataset.ids]) for id in ids]
+
+
+def _incomplete(dirs: Sequence[Path]) -> list[str]:
+    """Name folders that are passed over because POSCAR or info.json is missing."""
+    from deeph_spec.dataset import Dataset
+
+    missing = ((path, Dataset.open(path).incomplete) for path in dirs)
+    return [
+        f"{path}: {id}: {name} is missing" for path, names in missing for id, name in names.items()
+    ]
 
 
 def _one_picture(
