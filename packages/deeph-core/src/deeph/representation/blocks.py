@@ -349,8 +349,10 @@ class BlockRepresentation:
         for j in range(self.l_max + 1):
             chosen = np.flatnonzero(self.channels.j[self.channels.channel_of_component] == j)
             if len(chosen):
-                columns = irreps[:, chosen].reshape(irreps.shape[0], -1, 2 * j + 1).swapaxes(1, 2)
-                pieces.append(turn(wigner[j], columns).swapaxes(1, 2).reshape(irreps.shape[0], -1))
+                shape = (irreps.shape[0], len(chosen) // (2 * j + 1), 2 * j + 1)
+                columns = irreps[:, chosen].reshape(shape).swapaxes(1, 2)
+                turned = turn(wigner[j], columns).swapaxes(1, 2)
+                pieces.append(turned.reshape(irreps.shape[0], len(chosen)))
         return xp.concatenate(pieces, axis=1)
 
     @cached_property
