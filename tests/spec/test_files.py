@@ -138,3 +138,15 @@ def test_paths_are_shown_as_they_would_be_typed(tmp_path, monkeypatch):
     assert readable(tmp_path / "runs" / "1") == "runs/1"
     assert readable("runs/1") == "runs/1"
     assert readable(tmp_path.parent) == str(tmp_path.parent)
+
+
+def test_an_error_names_the_target_and_not_the_temporary_file(tmp_path):
+    def write_into_a_folder_that_vanishes():
+        with replace_file(tmp_path / "gone" / "a.txt") as beside:
+            beside.parent.rmdir()
+            beside.write_text("x")
+
+    (tmp_path / "gone").mkdir()
+    with pytest.raises(OSError) as caught:
+        write_into_a_folder_that_vanishes()
+    assert caught.value.filename == str(tmp_path / "gone" / "a.txt")

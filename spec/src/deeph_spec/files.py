@@ -74,6 +74,10 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         if not in_progress:
             _flush(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or str(error.filename) != str(temporary):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the name users know
     finally:
         temporary.unlink(missing_ok=True)
     if not in_progress:

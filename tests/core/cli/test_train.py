@@ -203,3 +203,12 @@ def test_the_device_must_be_there(here: Path, device: str, expected: str) -> Non
     )
     assert expected in done.stdout
     assert list((here / ".cache/deeph").iterdir())
+
+
+def test_repeating_a_finished_training_says_that_it_starts_anew(deeph: Any, engine: Any) -> None:
+    deeph("train", "train.toml")
+    (first,) = runs()
+    again = deeph("train", "train.toml")
+    assert f"runs/{first.name} has finished with these settings; this is a new run" in again.out
+    assert len(runs()) == 2
+    assert "has finished" not in deeph("train", "train.toml", "--fresh").out

@@ -96,6 +96,7 @@ def _training(place: Path, target: Path) -> tuple[str, list[str]]:
         "model.advanced.net_irreps": proposed_irreps(degree, parity=True),
         "model.advanced.gaussian_basis_rmax": _round_up(farthest),
         "model.advanced.num_blocks": 3,
+        "model.advanced.loss_scale_exponent": 0.5,
         "process.train.max_epoch": 10000,
         "process.train.max_minutes": 0.0,
         "process.train.dataloader.batch_size": 1,

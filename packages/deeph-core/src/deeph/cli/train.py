@@ -87,6 +87,7 @@ def _choose_run(
     from deeph.training.checkpoints import has_state
     from deeph.training.runs import (
         differing_settings,
+        find_finished,
         find_unfinished,
         make_run,
         read_record,
@@ -113,6 +114,9 @@ def _choose_run(
         else:
             print(f"{found} was stopped before anything was saved: starting again in it")
         return found, True
+    done = find_finished(outputs, record.settings_hash, data_hash)
+    if done is not None and not fresh:
+        print(f"{readable(done)} has finished with these settings; this is a new run from scratch")
     run = make_run(outputs)
     write_text(run / "train.toml", to_toml(config))
     write_record(run, record)

@@ -116,8 +116,24 @@ def find_unfinished(outputs_dir: Path, settings_hash: str, data_hash: str) -> Pa
 
     Runs that another process is training in now are passed over.
     """
+    for run, finished in _same_runs(outputs_dir, settings_hash, data_hash):
+        if not finished and not _in_use(run):
+            return run
+    return None
+
+
+def find_finished(outputs_dir: Path, settings_hash: str, data_hash: str) -> Path | None:
+    """Find the newest run of the same settings and data that came to its end."""
+    runs = _same_runs(outputs_dir, settings_hash, data_hash)
+    return next((run for run, finished in runs if finished), None)
+
+
+def _same_runs(
+    outputs_dir: Path, settings_hash: str, data_hash: str
+) -> Iterator[tuple[Path, bool]]:
+    """Yield the runs of the same settings and data, newest first, and whether they finished."""
     if not outputs_dir.is_dir():
-        return None
+        return
     for run in sorted(outputs_dir.iterdir(), key=lambda path: path.name, reverse=True):
         if not (run / RECORD).is_file():
             continue
@@ -125,10 +141,8 @@ def find_unfinished(outputs_dir: Path, settings_hash: str, data_hash: str) -> Pa
             record = read_record(run)
         except InputError:
             continue
-        same = (record.settings_hash, record.dataset_hash) == (settings_hash, data_hash)
-        if same and not record.finished and not _in_use(run):
-            return run
-    return None
+        if (record.settings_hash, record.dataset_hash) == (settings_hash, data_hash):
+            yield run, record.finished
 
 
 def differing_settings(record: RunRecord, settings: Mapping[str, Any]) -> list[str]:
