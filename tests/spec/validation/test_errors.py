@@ -294,10 +294,10 @@ CASES = [
     ("E38", H, "chunk_shapes", "none", lambda b: b.h5(S, other_structure)),
 ]
 DATASET_CASES = [
-    ("E35", "0002/info.json", "spinful", lambda b: second_folder(b, spinful=True, spin="soc")),
+    ("E35", "dft/0002/info.json", "spinful", lambda b: second_folder(b, spinful=True, spin="soc")),
     (
         "E35",
-        "0002/info.json",
+        "dft/0002/info.json",
         "elements_orbital_map.O",
         lambda b: second_folder(b, elements_orbital_map={"H": [0], "O": [0, 2, 1]}),
     ),

@@ -137,7 +137,7 @@ def _basis_findings(root: Path, folders: dict[str, Path]) -> list[Finding]:
                 reported.add(key)
                 message = f"{value} in {name}, but {before} in {other}"
                 problem = Problem("E35", key, message, "one dataset needs one basis and one spin")
-                found.append(finding(str(root), f"{name}/{INFO_FILE}", problem))
+                found.append(finding(str(root), os.path.relpath(path / INFO_FILE, root), problem))
     return found
 
 
