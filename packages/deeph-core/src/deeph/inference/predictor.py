@@ -108,7 +108,7 @@ class Predictor:
         """
         source = build_graph(structure, pairs, self.model.representation)
         (shape,) = padded_shapes([(source.graph.nodes, source.graph.edges)], 1, 1)
-        return self._blocks([source], shape)[0].on_pairs(pairs).hermitian()
+        return self._blocks([source], shape)[0].hermitian().on_pairs(pairs)
 
     def predict(
         self, folders: Iterable[StructureFolder], batch_size: int = 1, shapes: int = 1
@@ -147,7 +147,7 @@ class Predictor:
             )
             blocks = self._blocks(sources, shape)
             for folder, listed, matrix in zip(folders[part], pairs[part], blocks, strict=True):
-                yield folder, matrix.on_pairs(listed)
+                yield folder, matrix.hermitian().on_pairs(listed)
 
     def _pairs(self, folder: StructureFolder) -> NDArray[np.int64]:
         """Return the pairs of a folder's overlap, after checking what the folder says of itself."""
