@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 from deeph.config import train_settings
 from deeph.graphs import build_graph
 from deeph.inference.predictor import Predictor
-from deeph.networks import NETWORKS
-from deeph.networks.contract import Specimen
+from deeph.networks import NETWORKS, NormalNetwork
+from deeph.networks.bench import Specimen
 from deeph.testing import (
     BondNetwork,
     assert_close_matrices,
@@ -23,7 +24,6 @@ from deeph.testing import (
     random_rotations,
 )
 from deeph.training.setup import Training, set_up
-from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import Dataset
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
@@ -227,27 +227,29 @@ def test_a_published_model_predicts_the_same(
 
 
 def test_the_normal_network_predicts_equivariantly_with_everything_around_it(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shells = {"H": (0,), "C": (0, 1)}
-    training, _ = made(tmp_path, "8x0e+6x1o+4x2e", orbital_map=shells)
-    predictor = Predictor(training.model, with_noise(training.parameters, 0.3), "")
-    # Another structure than those of the training, all in one padded shape.
+    monkeypatch.setitem(NETWORKS, "normal", BondNetwork)  # its fresh parameters cost nothing
+    model = made(tmp_path, "8x0e+6x1o+4x2e", orbital_map=shells)[0].model
+    network = NormalNetwork(model.network.specification)
+    # Another structure than those of the training.
     structure = random_structure(("C", "H"), 3, seed=50)
-    pairs = neighbour_pairs(structure, 3.0)
-    rep = training.model.representation
-    plain = training.model.target.blocks(
-        build_graph(structure, pairs, rep),
-        np.zeros((3, rep.channels.size)),
-        np.zeros((build_graph(structure, pairs, rep).graph.edges, rep.channels.size)),
-        training.model.baseline,
+    pairs, rep = neighbour_pairs(structure, 3.0), model.representation
+    source = build_graph(structure, pairs, rep)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), source.graph)
+    parameters = with_noise(jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes), 0.3)
+    predictor = Predictor(replace(model, network=network), parameters, "")
+    nothing = (np.zeros((count, rep.channels.size)) for count in (3, source.graph.edges))
+    baseline = model.target.blocks(source, *nothing, model.baseline).on_pairs(pairs)
+    found = predictor(structure, pairs)
+    assert np.abs(found.entries - baseline.entries).max() > 1e-3  # eV: the network's part
+    assert_equivariant(
+        lambda structure: predictor(structure, pairs),
+        structure,
+        shells,
+        rotations=random_rotations(4),
+        rtol=2e-5,
     )
-
-    def residual(structure: Structure) -> BlockMatrix:
-        return predictor(structure, pairs)
-
-    found = residual(structure)
-    assert np.abs(found.entries - plain.on_pairs(pairs).entries).max() > 1e-3  # the network's part
-    assert_equivariant(residual, structure, shells, rotations=random_rotations(4), rtol=2e-5)
     assert_hermitian(found, 0.0)
     assert_compiles_at_most(predictor.compiled, 1)

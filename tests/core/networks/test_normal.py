@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from deeph.layers import Features
 from deeph.networks import NetworkSpecification, NormalNetwork
-from deeph.networks.contract import Bench, Specimen
+from deeph.networks.bench import Bench, Specimen
 from deeph.testing import assert_equivariant, random_rotations
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.structure import Structure
