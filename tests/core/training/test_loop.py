@@ -271,7 +271,7 @@ def test_a_model_is_tuned_to_other_data(
     for number in range(3):
         random_folder(
             tmp_path / "other" / "dft" / f"x{number}", atoms=3, seed=20 + number,
-            orbital_map={"H": (0,), "C": (0, 1)}, cutoff=2.8,
+            orbital_map={"H": (0,), "C": (0, 0)}, cutoff=2.8,
         )  # fmt: skip
     options = ["new_training_data=true", "new_optimizer=true", f"inputs_dir={tmp_path / 'other'}"]
     tuned = continued("tuned", first, *options, "train_size=2", "max_epoch=20")
@@ -290,8 +290,8 @@ def test_a_model_cannot_go_on_with_another_basis(
 ) -> None:
     first = trainer("first")
     cases = {
-        "shells": {"orbital_map": {"H": (0, 0), "C": (0, 1)}},
-        "element": {"elements": ("H", "O"), "orbital_map": {"H": (0,), "O": (0, 1)}},
+        "shells": {"orbital_map": {"H": (0, 0), "C": (0, 0)}},
+        "element": {"elements": ("H", "O"), "orbital_map": {"H": (0,), "O": (0, 0)}},
     }
     for name, case in cases.items():
         random_folder(tmp_path / name / "dft" / "1", atoms=2, cutoff=2.8, **case)
@@ -355,7 +355,7 @@ def test_pairs_of_overlap_and_hamiltonian_may_differ(
     root = tmp_path / "data"
     for number in range(2):
         random_folder(root / "dft" / str(number), atoms=3, seed=number, cutoff=3.0,
-                      orbital_map={"H": (0,), "C": (0, 1)})  # fmt: skip
+                      orbital_map={"H": (0,), "C": (0, 0)})  # fmt: skip
         far_pairs_removed(root / "dft" / str(number), shorter)
     options = [f"inputs_dir={root}", "train_size=2", "validate_size=0", "max_epoch=30"]
     edges = {}
@@ -377,7 +377,7 @@ def test_atoms_without_neighbours_can_be_learned(trainer: Trainer, tmp_path: Pat
         structure = Structure(
             20 * np.eye(3), np.zeros((1, 3)), np.array([{"H": 1, "C": 6}[symbol]])
         )
-        shells = {symbol: {"H": (0,), "C": (0, 1)}[symbol]}
+        shells = {symbol: {"H": (0,), "C": (0, 0)}[symbol]}
         assert len(neighbour_pairs(structure, 3.0)) == 1
         for quantity, matrix in zip(
             ("overlap", "hamiltonian"), toy_matrices(structure, shells, cutoff=3.0), strict=True
