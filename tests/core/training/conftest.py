@@ -16,6 +16,7 @@ from deeph.testing import BondNetwork
 from deeph.training.display import SilentDisplay
 from deeph.training.loop import TrainingSummary, train
 from deeph.training.setup import Training
+from deeph_spec.blocks import BlockMatrix
 from deeph_spec.testing import random_folder
 
 SHELLS = {"H": (0,), "C": (0, 0)}
@@ -143,3 +144,20 @@ def trainer(
         return Run(folder, display, summary, prepared[-1])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def without_moments() -> Callable[[BlockMatrix], BlockMatrix]:
+    """Return a function that makes a matrix with spin even under time reversal."""
+
+    def mean(matrix: BlockMatrix) -> BlockMatrix:
+        """Return the mean of H and sigma_y H* sigma_y."""
+        result = matrix.with_entries(np.empty_like(matrix.entries))
+        sigma = np.array([[0, -1], [1, 0]])  # i sigma_y, up to the sign
+        for row in range(len(matrix)):
+            block = matrix.block(row)
+            left, right = (np.kron(sigma, np.eye(size // 2)) for size in block.shape)
+            result.block(row)[...] = (block + left @ block.conj() @ right.T) / 2
+        return result
+
+    return mean

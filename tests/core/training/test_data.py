@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,9 @@ def test_magnetic_data_are_refused_in_one_line(tmp_path: Path, spin: str) -> Non
 
 
 @pytest.mark.parametrize("spin", ["collinear", "soc"])
-def test_without_moments_spin_is_half_the_work(tmp_path: Path, spin: str) -> None:
+def test_without_moments_spin_is_half_the_work(
+    tmp_path: Path, spin: str, without_moments: Callable[[BlockMatrix], BlockMatrix]
+) -> None:
     data = dataset(tmp_path, spin)
     for folder in data:
         without_moments(folder.hamiltonian()).write(folder.file("hamiltonian"))
@@ -131,17 +134,6 @@ def test_without_moments_spin_is_half_the_work(tmp_path: Path, spin: str) -> Non
     found = matrix.on_pairs(expected.atom_pairs, expected.chunk_shapes)
     np.testing.assert_allclose(found.entries, expected.entries, atol=1e-11)
     assert found.dtype == expected.dtype
-
-
-def without_moments(matrix: BlockMatrix) -> BlockMatrix:
-    """Return the mean of H and sigma_y H* sigma_y."""
-    result = matrix.with_entries(np.empty_like(matrix.entries))
-    sigma = np.array([[0, -1], [1, 0]])  # i sigma_y, up to the sign
-    for row in range(len(matrix)):
-        block = matrix.block(row)
-        left, right = (np.kron(sigma, np.eye(size // 2)) for size in block.shape)
-        result.block(row)[...] = (block + left @ block.conj() @ right.T) / 2
-    return result
 
 
 def test_the_union_of_shells_can_be_made_wider(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from deeph.inference.predictor import Predictor
 from deeph.testing import assert_compiles_at_most
+from deeph.training.steps import Steps
 from deeph_spec.dataset import Dataset, StructureFolder
 from deeph_spec.testing import random_folder
 
@@ -41,6 +43,33 @@ def test_one_structure_is_learned_to_a_hundredth_of_a_mev(trainer: Trainer, tmp_
     same = expected.on_pairs(found.atom_pairs, found.chunk_shapes)
     blocks = [np.mean((found.block(row) - same.block(row)) ** 2) for row in range(len(found))]
     np.testing.assert_allclose(np.mean(blocks), run.summary.best_loss, rtol=0.1)
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_ends_as_one_that_ran_through(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As for the smallest network, but with all the sums of a real one.
+    options = ("num_blocks=1", "net_irreps=4x0e+4x1o", "max_epoch=3")
+    through = trainer("through", *options)
+    with monkeypatch.context() as patch:
+        step, done = Steps.train, []
+
+        def interrupted(self: Steps, *arguments: Any) -> Any:
+            done.append(1)
+            if len(done) == 6:  # in the second epoch of four steps
+                signal.raise_signal(signal.SIGINT)
+            return step(self, *arguments)
+
+        patch.setattr(Steps, "train", interrupted)
+        part = trainer("stopped", *options)
+    assert part.summary.stopped_because == "interrupted in epoch 2"
+    rest = trainer("stopped", *options, resume=True)
+    assert part.display.losses + rest.display.losses == through.display.losses
+    first, second = through.model(), rest.model()
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
 
 
 @pytest.mark.slow

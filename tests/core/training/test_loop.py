@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 from deeph.config import to_toml
+from deeph.inference.predictor import Predictor
 from deeph.models.model_file import published_models
-from deeph.testing import assert_compiles_at_most, double_precision
+from deeph.testing import assert_compiles_at_most, assert_hermitian, double_precision
 from deeph.training import loop
 from deeph.training.checkpoints import read_meta
 from deeph.training.steps import Steps
+from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import StructureFolder, read_split
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
@@ -368,6 +370,33 @@ def test_pairs_of_overlap_and_hamiltonian_may_differ(
         assert edges["H"] == edges["HS"]
     else:
         assert np.all(np.array(edges["H"]) < np.array(edges["HS"]))
+
+
+@pytest.mark.parametrize("spin", ["collinear", "soc"])
+def test_data_with_spin_but_without_moments_can_be_learned(
+    trainer: Trainer,
+    tmp_path: Path,
+    spin: str,
+    without_moments: Callable[[BlockMatrix], BlockMatrix],
+) -> None:
+    for number in range(3):
+        path = tmp_path / "data" / "dft" / str(number)
+        random_folder(path, atoms=2, seed=number, cutoff=2.8, spin=spin,
+                      orbital_map={"H": (0,), "C": (0, 1)})  # fmt: skip
+        folder = StructureFolder(path, path.name)
+        without_moments(folder.hamiltonian()).write(folder.file("hamiltonian"))
+    run = trainer("run", f"inputs_dir={tmp_path / 'data'}", "train_size=2", "max_epoch=20",
+                  "net_irreps=8x0e+6x1o+4x2e+2x3o")  # fmt: skip
+    losses = [line[1] for line in run.display.losses]
+    assert losses[-1] < losses[0]
+    ((_, found),) = Predictor.load(run.folder).predict([folder])
+    assert found.dtype == (np.complex128 if spin == "soc" else np.float64)
+    assert_hermitian(found, 0.0)
+    expected = folder.hamiltonian().on_pairs(found.atom_pairs, found.chunk_shapes)
+    size = np.abs(expected.entries).mean()
+    assert np.abs(found.entries - expected.entries).mean() < 0.2 * size
+    again = without_moments(found)
+    np.testing.assert_allclose(again.entries, found.entries, atol=1e-12)
 
 
 def test_atoms_without_neighbours_can_be_learned(trainer: Trainer, tmp_path: Path) -> None:
