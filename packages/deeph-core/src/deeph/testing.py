@@ -47,6 +47,8 @@ __all__ = [
 def double_precision(enabled: bool = True) -> Iterator[None]:
     """Let JAX compute in float64 inside the context, whatever was set before.
 
+    Products of matrices are taken in full precision; accelerators round them otherwise.
+
     Parameters
     ----------
     enabled : bool
@@ -58,7 +60,8 @@ def double_precision(enabled: bool = True) -> Iterator[None]:
     before = bool(settings.jax_enable_x64)
     settings.update("jax_enable_x64", enabled)
     try:
-        yield
+        with jax.default_matmul_precision("highest"):
+            yield
     finally:
         settings.update("jax_enable_x64", before)
 
