@@ -203,6 +203,13 @@ def test_the_best_model_is_that_of_the_lowest_validation_loss(trainer: Trainer) 
     assert by_train.summary.best_epoch == int(np.argmin(losses)) + 1
 
 
+def test_settings_of_the_loss_have_an_effect(trainer: Trainer) -> None:
+    plain = trainer("plain", "max_epoch=1")
+    for number, option in enumerate(("loss_type=mae", "loss_scale_exponent=0.3")):
+        other = trainer(f"other{number}", "max_epoch=1", option)
+        assert other.display.losses[0][1] != plain.display.losses[0][1]
+
+
 def test_without_validation_the_training_loss_is_followed(trainer: Trainer) -> None:
     run = trainer("run", "validate_size=0", "train_size=5")
     assert all(line[2] is None for line in run.display.losses)
@@ -305,6 +312,17 @@ def test_a_model_cannot_go_on_with_another_basis(
             )  # fmt: skip
 
 
+def test_an_optimiser_of_another_kind_cannot_go_on(
+    trainer: Trainer, continued: Callable[..., Any]
+) -> None:
+    first = trainer("first", "max_epoch=1")
+    for number, other in enumerate(("optimizer.type=sgd", "scheduler.type=warmup_cosine_decay")):
+        with pytest.raises(InputError, match=r"other settings .*new_optimizer = true"):
+            continued(f"a{number}", first, other)
+        fresh = continued(f"b{number}", first, other, "max_epoch=1", "new_optimizer=true")
+        assert fresh.summary.epochs == 1
+
+
 def test_an_earlier_run_must_be_named(trainer: Trainer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="previous_output_dir"):
         trainer("run", "continued.enable=true")
@@ -322,6 +340,21 @@ def test_nan_in_a_hamiltonian_is_named(trainer: Trainer, tmp_path: Path) -> None
     matrix.write(folder.file("hamiltonian"))
     with pytest.raises(InputError, match=r"dft/1/hamiltonian\.h5: entries: NaN or inf"):
         trainer("run", f"inputs_dir={tmp_path / 'bad'}", "train_size=2", "validate_size=0")
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"train": [], "validate": ["0001"]}, "the list train of the split is empty"),
+        ({"train": ["9999"]}, "no structure '9999' among 5 structures"),
+    ],
+)
+def test_a_split_must_name_structures(
+    trainer: Trainer, tmp_path: Path, split: dict[str, list[str]], message: str
+) -> None:
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    with pytest.raises(InputError, match=message):
+        trainer("run", f"dataset_split_json={tmp_path / 'split.json'}")
 
 
 def test_a_loss_that_is_no_number_ends_in_one_line(trainer: Trainer) -> None:

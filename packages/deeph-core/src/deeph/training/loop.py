@@ -143,7 +143,12 @@ def train(config: TrainConfig, run: Path, display: Display, resume: bool) -> Tra
         earlier = continued_from(config)
         if earlier is not None and has_state(earlier / "states"):
             like = _State(state.parameters, state.optimiser, state.schedule, state.best)
-            _restore(earlier / "states", like, _Progress())
+            try:
+                _restore(earlier / "states", like, _Progress())
+            except InputError as error:
+                raise InputError(
+                    f"{error}; or set process.train.continued.new_optimizer = true"
+                ) from error
             state.optimiser, state.schedule = like.optimiser, like.schedule
     with Interruption() as interruption:
         loop = _Loop(config, run, display, training, rule, state, progress, interruption, started)

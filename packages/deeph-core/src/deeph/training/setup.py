@@ -99,6 +99,8 @@ def set_up(
         If a structure cannot be used, or does not fit the model that is continued.
     """
     dtype = np.float64 if config.system.float_type == "fp64" else np.float32
+    if not split["train"]:
+        raise InputError("no structures to train on: the list train of the split is empty")
     ids = [*split["train"], *split["validate"]]
     earlier = _earlier_model(config)
     common = config.data.graph.common_orbital_types
