@@ -72,9 +72,9 @@ class Run:
     summary: TrainingSummary
     training: Training
 
-    def model(self, which: str = "latest") -> dict[str, np.ndarray]:
+    def model(self, which: str = "latest", epoch: int = -1) -> dict[str, np.ndarray]:
         """Return all arrays of a published model by their place."""
-        return dict(_flat(read_model(find_model(self.folder, which))[0]))
+        return dict(_flat(read_model(find_model(self.folder, which, epoch))[0]))
 
 
 def _flat(tree: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, np.ndarray]]:

@@ -273,6 +273,22 @@ def test_an_earlier_run_goes_on_with_its_optimiser(
     assert read_split(more.folder / "dataset_split.json") == split
 
 
+@pytest.mark.parametrize(("which", "epoch"), [("best", -1), ("latest", -1), ("latest", 2)])
+def test_any_published_model_can_go_on(
+    trainer: Trainer, continued: Callable[..., Any], which: str, epoch: int
+) -> None:
+    first = trainer("first", "latest_interval=1", "init_learning_rate=0.5")
+    start = dict(first.model(which, epoch))
+    more = continued(
+        "more", first, f"load_model_type={which}", f"load_model_epoch={epoch}",
+        "init_learning_rate=1e-30", "max_epoch=1",
+    )  # fmt: skip
+    for name, array in more.model().items():
+        np.testing.assert_array_equal(array, start[name], err_msg=name)
+    if epoch > 0:
+        assert any(np.any(array != start[name]) for name, array in first.model().items())
+
+
 def test_a_model_is_tuned_to_other_data(
     trainer: Trainer, continued: Callable[..., Any], tmp_path: Path
 ) -> None:

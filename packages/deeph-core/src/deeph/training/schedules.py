@@ -6,6 +6,7 @@ functions that return the next state: `after_step(state, loss)`, `after_epoch(st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,7 +101,7 @@ class Plateau:
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """Raise the rate linearly, then let it fall along a cosine (optax).
+    """Raise the rate linearly, then let it fall along half a period of a cosine.
 
     Attributes
     ----------
@@ -119,13 +120,15 @@ class WarmupCosine:
 
     def scale(self, state: Any, step: int) -> float:
         """Return the scale at a step."""
+        # In plain numbers: it is asked for before every step.
         s = self.settings
-        length = s.decay_steps if s.decay_steps > 0 else self.total_steps
+        length = max(s.decay_steps if s.decay_steps > 0 else self.total_steps, 1)
         warmup = min(s.warmup_steps, length - 1)
-        schedule = optax.warmup_cosine_decay_schedule(
-            s.init_scale, 1.0, warmup, max(length, 1), max(s.end_scale, 0.0)
-        )
-        return float(schedule(step))
+        if step < warmup:
+            return float(s.init_scale + (1 - s.init_scale) * step / warmup)
+        end = max(s.end_scale, 0.0)
+        fallen = min((step - warmup) / (length - warmup), 1.0)
+        return float(end + (1 - end) * (1 + math.cos(math.pi * fallen)) / 2)
 
     def after_step(self, state: Any, loss: float) -> Any:
         """Return the state unchanged."""
