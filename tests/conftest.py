@@ -6,12 +6,24 @@ import gzip
 import lzma
 import os
 import shutil
+import signal
 import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from deeph_spec.files import replace_folder
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs under test, also where tests run in the background.
+
+    A shell starts background jobs with SIGINT ignored, and programs inherit that.
+    """
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _unpack(source: Path, target: Path) -> None:
@@ -48,7 +60,8 @@ def dft_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             if os.environ.get("CI"):
                 pytest.fail(reason)
             pytest.skip(reason)
-        target = cache / name
+        # A folder and one within it are unpacked apart: each is whole when it is there.
+        target = cache / name.replace("/", "_") / Path(name).name
         if not target.exists():
             with replace_folder(target) as beside:
                 _unpack(source, beside)
