@@ -65,12 +65,16 @@ class Calculation:
         Orbitals, Fermi level, electrons; `provenance` holds what the code's files say.
     matrices : mapping
         For "overlap", "hamiltonian", ... a function that reads the matrix, in eV where it is an
-        energy, exactly as stored: not averaged with its Hermitian partner. All matrices have the
-        same pairs in the order (R1, R2, R3, i, j).
+        energy, exactly as stored: not averaged with its Hermitian partner. Names are "overlap",
+        "hamiltonian", "density_matrix", "position_matrix"; pairs are in the order
+        (R1, R2, R3, i, j) and closed under (-R, j, i), and may differ between matrices.
     eigenvalues : callable or None
         Reads the code's own eigenvalues, where it wrote them.
     warnings : tuple of str
         What the user should know, one line each.
+    unconverged : str
+        Why H is not self-consistent, e.g. ``"set-up only (HSetupOnly)"``; empty if it is, or if
+        nothing says so. The matrices that depend on it are given all the same.
     """
 
     structure: Structure
@@ -78,6 +82,7 @@ class Calculation:
     matrices: Mapping[str, Callable[[], BlockMatrix]]
     eigenvalues: Callable[[], Eigenvalues] | None = None
     warnings: tuple[str, ...] = field(default=())
+    unconverged: str = ""
 
 
 class Code(Protocol):
@@ -97,6 +102,9 @@ class Code(Protocol):
         Must not import numpy and must not read more than the first bytes of a file. A calculation
         that is recognised but broken is listed: `read` says what is wrong with it.
         """
+
+    def own_folders(self, folder: Path, label: str) -> tuple[str, ...]:
+        """Give the names of subfolders that belong to the calculation: they are not searched."""
 
     def inputs(self, folder: Path, label: str) -> tuple[Path, ...]:
         """Give every file, of those there are, that the result of `read` depends on."""

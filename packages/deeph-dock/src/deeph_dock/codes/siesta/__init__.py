@@ -48,6 +48,23 @@ class Siesta:
                 return tuple(labels)
         return ()
 
+    def own_folders(self, folder: Path, label: str) -> tuple[str, ...]:
+        """Give the subfolders that belong to a run, see `deeph_dock.codes.Code`: SIESTA has none.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the run.
+        label : str
+            Its SystemLabel.
+
+        Returns
+        -------
+        tuple of str
+            Empty.
+        """
+        return ()
+
     def inputs(self, folder: Path, label: str) -> tuple[Path, ...]:
         """Give the files that the result of `read` depends on, see `deeph_dock.codes.Code`.
 
