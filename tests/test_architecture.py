@@ -38,7 +38,9 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "__init__": {"blocks", "dataset", "errors", "structure", "system"},
     },
     "deeph_dock": {
-        "codes": {"deeph_spec"},
+        "orbital_elements": {"deeph_spec"},
+        "spin_blocks": {"deeph_spec"},
+        "codes": {"deeph_spec", "orbital_elements", "spin_blocks"},
         "basis": {"deeph_spec"},
         "integrals": {"deeph_spec", "basis"},
         "structures": {"deeph_spec"},
