@@ -55,9 +55,10 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "discovery": {"deeph_spec", "codes"},
         "reference": {"deeph_spec", "codes"},
         "proofs": {"deeph_spec", "codes", "electrons"},
+        "writing": {"deeph_spec", "codes", "places", "reference"},
         "conversion": {
             "deeph_spec", *_READ, "metrics", "exports", "plots", "discovery", "places", "executors",
-            "reference",
+            "writing",
         },
         "checking": {"deeph_spec", "codes", "discovery", "executors", "proofs", "reference"},
         "testing": {"deeph_spec", "codes", "electrons", "proofs"},

@@ -19,9 +19,10 @@ import h5py
 import numpy as np
 import pytest
 from deeph_dock import conversion
+from deeph_dock.codes import load
 from deeph_dock.conversion import Job, Outcome, convert, plan, preview
 from deeph_dock.executors import InThisProcess
-from deeph_dock.places import WRITTEN, remove_leftovers, sole_writer
+from deeph_dock.places import remove_leftovers, sole_writer
 from deeph_dock.reference import read_reference
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import Dataset
@@ -29,6 +30,7 @@ from deeph_spec.errors import InputError
 from deeph_spec.validation import validate_dataset
 
 Toy = Callable[..., Any]
+DEFAULT_FILES = ("POSCAR", "overlap.h5", "hamiltonian.h5", "eigval_dft.h5", "info.json")
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def runs(toy_run: Toy, tmp_path: Path) -> Path:
 
 def _all(source: Path, destination: Path, **settings: Any) -> list[Outcome]:
     with sole_writer(conversion.dataset_folder(destination)):
-        jobs = plan([source], destination, **settings)
+        jobs = [replace(job, **settings) for job in plan([source], destination)]
         remove_leftovers(job.target for job in jobs)
         return list(conversion.run(jobs, convert, InThisProcess))
 
@@ -162,7 +164,7 @@ def test_dataset_is_valid_and_holds_what_the_run_held(
         assert matrix.hermitian_error()[0] == 0
         assert matrix.dtype == np.float32
         np.testing.assert_allclose(matrix.entries, expected.sorted().entries, atol=1e-5, rtol=2e-7)
-    assert sorted(path.name for path in folder.path.iterdir()) == sorted(WRITTEN)
+    assert sorted(path.name for path in folder.path.iterdir()) == sorted(DEFAULT_FILES)
 
 
 def test_info_says_where_the_data_come_from(runs: Path, tmp_path: Path) -> None:
@@ -262,7 +264,7 @@ def test_what_is_done_is_skipped_and_what_changed_is_not(
     )
     assert (folder.path / "hamiltonian_pred.h5").read_text() == "mine"
     assert sorted(p.name for p in folder.path.iterdir()) == sorted(
-        [*WRITTEN, "hamiltonian_pred.h5"]
+        [*DEFAULT_FILES, "hamiltonian_pred.h5"]
     )
 
 
@@ -493,3 +495,43 @@ def test_reference_that_is_damaged_is_refused(tmp_path: Path) -> None:
         file["kpoints"] = np.zeros((2, 3))
     with pytest.raises(InputError, match=r"f\.h5: not a file of eigenvalues"):
         read_reference(tmp_path / "f.h5")
+
+
+# -- choices --------------------------------------------------------------------------------------
+
+
+def test_flatten_joins_the_names_of_all_depths(runs: Path, tmp_path: Path) -> None:
+    (runs / "deep").mkdir()
+    (runs / "10").rename(runs / "deep" / "10")
+    jobs = plan([runs], tmp_path / "data", flatten=True)
+    assert [job.id for job in jobs] == ["1", "2", "deep__10"]
+
+
+def test_folders_of_a_calculation_are_not_searched(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (runs / "1" / "OUT.x").mkdir()
+    (runs / "2" / "toy.HSX").rename(runs / "1" / "OUT.x" / "other.HSX")
+    monkeypatch.setattr(type(load("siesta")), "own_folders", lambda *_: ("OUT.x",))
+    assert [job.id for job in plan([runs], tmp_path / "data")] == ["1", "10"]
+
+
+def test_other_matrices_asked_for_later_join_those_before(runs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    _all(runs, data, wanted=("overlap",))
+    assert not (data / "dft" / "1" / "hamiltonian.h5").exists()
+    assert {o.status for o in _all(runs, data, wanted=("overlap",))} == {"skipped"}
+    outcomes = _all(runs, data, wanted=("hamiltonian",))
+    assert {(o.status, o.reason) for o in outcomes} == {("updated", "other matrices asked for")}
+    assert (data / "dft" / "1" / "hamiltonian.h5").exists()
+    assert (data / "dft" / "1" / "overlap.h5").exists()
+    assert {o.status for o in _all(runs, data, wanted=("overlap",))} == {"skipped"}
+    _all(runs, data, wanted=("overlap",), redo=True)
+    assert not (data / "dft" / "1" / "hamiltonian.h5").exists()
+
+
+def test_prediction_of_somebody_else_survives_an_update(runs: Path, tmp_path: Path) -> None:
+    _all(runs, tmp_path / "data")
+    (tmp_path / "data" / "dft" / "1" / "hamiltonian_pred.h5").write_text("mine")
+    _all(runs, tmp_path / "data", redo=True)
+    assert (tmp_path / "data" / "dft" / "1" / "hamiltonian_pred.h5").read_text() == "mine"

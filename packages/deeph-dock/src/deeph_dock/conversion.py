@@ -17,22 +17,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deeph_spec.errors import InputError
 from deeph_spec.files import sha256
 
 from deeph_dock.codes import load
-from deeph_dock.discovery import Job, dataset_folder, plan
+from deeph_dock.discovery import WANTED, Job, dataset_folder, plan
 from deeph_dock.executors import each
-from deeph_dock.places import put_in_place, remove_leftovers, sole_writer
+from deeph_dock.places import Record, put_in_place, remove_leftovers, sole_writer
 
 __all__ = [
     "PRELOAD",
+    "WANTED",
     "Job",
     "Outcome",
     "convert",
@@ -44,10 +42,8 @@ __all__ = [
     "sole_writer",
 ]
 
-PRELOAD = ("deeph_dock.codes.siesta.run", "deeph_dock.reference", "deeph_spec.blocks")
+PRELOAD = ("deeph_dock.writing",)
 """Modules that every worker needs."""
-NOT_HERMITIAN = {"overlap": 1e-5, "hamiltonian": 1e-3}
-"""Differences between Hermitian partners (1 and eV) that no calculation has: damaged files."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def preview(job: Job) -> Outcome:
     Outcome
         "new", "changed", "skipped" or "failed"; the matrices are not read.
     """
-    return _guarded(job, lambda: Outcome(job.id, _state(job, _digests(job))[0]))
+    return _guarded(job, lambda: Outcome(job.id, _state(job, _digests(job)).status))
 
 
 def convert(job: Job) -> Outcome:
@@ -140,113 +136,83 @@ def describe(error: OSError) -> str:
 
 def _convert(job: Job) -> Outcome:
     digests = _digests(job)
-    status, why = _state(job, digests)
-    if status == "skipped":
-        return Outcome(job.id, status)
+    state = _state(job, digests)
+    if state.status == "skipped":
+        return Outcome(job.id, "skipped")
+    from deeph_dock.writing import write_calculation
+
     calculation = load(job.run.code).read(job.run.folder, job.run.label)
-    warnings = [*calculation.warnings]
-    with put_in_place(job.target) as folder:
-        facts = _write(calculation, folder, digests, warnings)
-    return Outcome(
-        job.id, "converted" if status == "new" else "updated", why, tuple(warnings), facts
-    )
-
-
-@cache
-def _converter() -> str:
-    """Give name and version of this program."""
-    return f"deeph-dock {version('deeph-dock')}"
+    with put_in_place(job.target, state.files) as folder:
+        written = write_calculation(
+            calculation, folder, state.wanted, job.allow_unconverged, {"inputs": digests}
+        )
+    status = "converted" if state.status == "new" else "updated"
+    return Outcome(job.id, status, state.why, written.warnings, written.facts)
 
 
 def _digests(job: Job) -> dict[str, str]:
     """Give the hash of every input file by its name."""
     inputs = load(job.run.code).inputs(job.run.folder, job.run.label)
     return {
-        path.relative_to(job.run.folder).as_posix(): f"sha256:{sha256(path)}" for path in inputs
+        Path(os.path.relpath(path, job.run.folder)).as_posix(): f"sha256:{sha256(path)}"
+        for path in inputs
     }
 
 
-def _state(job: Job, digests: dict[str, str]) -> tuple[str, str]:
-    """Compare what is at the target with the inputs: "new", "changed" or "skipped", and why.
+class _State(NamedTuple):
+    """What is at the target of a job, compared with the inputs.
+
+    `status` is "new", "changed" or "skipped"; `wanted` are the matrices to write, those of a former
+    conversion included; `files` are the files it wrote.
+    """
+
+    status: str
+    why: str
+    wanted: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def _state(job: Job, digests: dict[str, str]) -> _State:
+    """Look at the target.
 
     Raises
     ------
     InputError
-        If something else is at the target.
+        If something else is there.
     """
     info = job.target / "info.json"
     if not os.path.lexists(info):
-        return "new", ""
+        return _State("new", "", job.wanted, Record().files)
     from deeph_spec.system import SystemInfo
 
-    if job.redo:
-        return "changed", "asked for"
     try:
-        known = SystemInfo.read(info).provenance.get("inputs")
+        provenance = SystemInfo.read(info).provenance
     except InputError:
-        known = None
+        provenance = {}
+    record = Record.of(provenance)
+    if job.redo:
+        return _State("changed", "asked for", job.wanted, record.files)
+    known = provenance.get("inputs")
     if not isinstance(known, dict) or not known:
         raise InputError(
             f"{job.target}: exists and was not written by dock convert; choose another "
             "destination, or --overwrite its files"
         )
-    if known == digests and all((job.target / name).exists() for name in ("POSCAR", "overlap.h5")):
-        return "skipped", ""
+    wanted = tuple(name for name in WANTED if name in {*record.asked, *job.wanted})
+    there = all((job.target / name).exists() for name in record.files)
+    same = wanted == record.asked and job.allow_unconverged == record.allow_unconverged
+    if known == digests and there and same:
+        return _State("skipped", "", wanted, record.files)
     if not set(known.values()) & set(digests.values()):
         raise InputError(
             f"{job.target}: holds another calculation, none of its input files is one of "
             f"{job.run.folder}; choose another destination, or --overwrite it"
         )
     differ = sorted(n for n in known.keys() | digests.keys() if known.get(n) != digests.get(n))
-    return "changed", f"changed: {', '.join(differ) or 'a file of the dataset is missing'}"
-
-
-def _write(
-    calculation: Any, folder: Path, digests: dict[str, str], warnings: list[str]
-) -> dict[str, Any]:
-    """Fill a folder; add to the warnings; give the facts of the outcome."""
-    import numpy as np
-
-    from deeph_dock.reference import REFERENCE_FILE, write_reference
-
-    structure, info = calculation.structure, calculation.info
-    facts: dict[str, Any] = {"formula": structure.formula, "atoms": len(structure)}
-    facts["orbitals"] = info.orbits_quantity
-    structure.write(folder / "POSCAR")
-    errors = {}
-    for name, read in calculation.matrices.items():
-        matrix = read()
-        errors[name], row = matrix.hermitian_error()
-        if not errors[name] <= NOT_HERMITIAN.get(name, np.inf):
-            pair = tuple(matrix.atom_pairs[row].tolist())
-            raise InputError(
-                f"the {name} is not Hermitian: the block of {pair} and its partner differ by "
-                f"{errors[name]:.3g}; the file is damaged"
-            )
-        matrix.hermitian().write(folder / f"{name}.h5", quantity=name)
-        facts["pairs"] = len(matrix)
-        if name == "overlap":
-            filled = np.add.reduceat(matrix.entries != 0, matrix.chunk_boundaries[:-1])
-            facts["empty_overlaps"] = int(np.count_nonzero(filled == 0))
-    if calculation.eigenvalues is not None:
-        try:
-            write_reference(folder / REFERENCE_FILE, calculation.eigenvalues())
-        except InputError as error:
-            warnings.append(f"eigenvalues not kept for comparison: {error}")
-    head = {
-        "code": info.provenance.get("code"),
-        "code_version": info.provenance.get("code_version"),
-        "converter": _converter(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "inputs": digests,
-    }
-    provenance = {key: value for key, value in head.items() if value is not None} | {
-        key: value for key, value in info.provenance.items() if key not in head
-    }
-    provenance["hermitian_error"] = max(errors.values(), default=0.0)
-    replace(info, provenance=provenance).write(folder / "info.json")
-    facts["bytes"] = sum(path.stat().st_size for path in folder.iterdir())
-    return facts
+    why = f"changed: {', '.join(differ) or 'a file of the dataset is missing'}"
+    if not differ and not same:
+        why = "other matrices asked for"
+    return _State("changed", why, wanted, record.files)
 
 
 def run(

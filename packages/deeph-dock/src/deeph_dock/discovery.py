@@ -1,8 +1,9 @@
 """Finding the calculations below a folder, and the place of each in a dataset.
 
 The id of a calculation is its path below the source; several labels in one folder become
-``<folder>/<label>``. Folders that begin with "." or "_" are not searched, links are followed. Only
-names and first bytes are looked at, and nothing here imports numpy.
+``<folder>/<label>``. Folders that begin with "." or "_" are not searched, nor are those that belong
+to a calculation that was found; links are followed. Only names and first bytes are looked at, and
+nothing here imports numpy.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from deeph_spec.errors import InputError
 
 from deeph_dock.codes import Found, detect, load, names
 
+WANTED = ("overlap", "hamiltonian", "density_matrix", "position_matrix")
+"""Matrices that a calculation may give; the first two are written unless others are asked for."""
 _DFT = "dft"
+_JOINT = "__"
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,20 @@ class Job:
         The calculation.
     target : Path
         Folder to write.
+    wanted : tuple of str
+        Matrices to write, of `WANTED`.
     redo : bool
         Convert even if it is done.
+    allow_unconverged : bool
+        Write also what depends on a self-consistency that was not reached.
     """
 
     id: str
     run: Found
     target: Path
+    wanted: tuple[str, ...] = WANTED[:2]
     redo: bool = False
+    allow_unconverged: bool = False
 
 
 def dataset_folder(destination: Path) -> Path:
@@ -48,7 +58,7 @@ def dataset_folder(destination: Path) -> Path:
 
 
 def plan(
-    sources: Sequence[Path], destination: Path, code: str | None = None, redo: bool = False
+    sources: Sequence[Path], destination: Path, code: str | None = None, flatten: bool = False
 ) -> list[Job]:
     """Find all calculations below the sources, and where each is to go.
 
@@ -60,8 +70,8 @@ def plan(
         Root of the dataset.
     code : str, optional
         Look for this code only.
-    redo : bool
-        Convert what is done already as well.
+    flatten : bool
+        Join the parts of each id by "__", so that calculations of all depths can be together.
 
     Returns
     -------
@@ -83,15 +93,16 @@ def plan(
         if not found:
             kinds = ", ".join(f"{load(n).name} ({load(n).looks_for})" for n in _codes(code))
             raise InputError(f"{source}: no calculation found in it; looked for {kinds}")
-        _refuse_mixed(source, found)
+        if not flatten:
+            _refuse_mixed(source, found)
         for parts, run in found:
-            id = "/".join(parts or (source.absolute().name,))
+            id = (_JOINT if flatten else "/").join(parts or (source.absolute().name,))
             if id in jobs:
                 raise InputError(
                     f"{_name(jobs[id].run)} and {_name(run)} would both become '{id}'; convert "
                     "them into different datasets"
                 )
-            jobs[id] = Job(id, run, top / id, redo)
+            jobs[id] = Job(id, run, top / id)
     return sorted(jobs.values(), key=lambda job: _natural(job.id))
 
 
@@ -100,7 +111,12 @@ def _codes(code: str | None) -> tuple[str, ...]:
 
 
 def _name(run: Found) -> str:
-    return f"{run.folder} ({run.label})"
+    return f"{run.folder} ({_label(run)})"
+
+
+def _label(run: Found) -> str:
+    """Give the label of a calculation, or the name of its code if it has none."""
+    return run.label or run.code
 
 
 def _natural(text: str) -> list[tuple[int, int | str]]:
@@ -123,12 +139,17 @@ def _search(
         several = len(runs) > 1
         own = parts or ((source.absolute().name,) if several else ())
         for run in runs:
-            yield (*own, run.label) if several else own, run
+            yield (*own, _label(run)) if several else own, run
         if real in seen:
             continue  # a second way to the same folder, or a link that leads back up
         seen.add(real)
+        owned = {name for run in runs for name in load(run.code).own_folders(folder, run.label)}
         with os.scandir(folder) as entries:
-            below = [e.name for e in entries if e.name[0] not in "._" and e.is_dir()]
+            below = [
+                e.name
+                for e in entries
+                if e.name[0] not in "._" and e.name not in owned and e.is_dir()
+            ]
         waiting += [(*parts, name) for name in below]
 
 
@@ -145,5 +166,5 @@ def _refuse_mixed(source: Path, found: Sequence[tuple[tuple[str, ...], Found]]) 
         raise InputError(
             f"{source}: calculations at different depths: most lie {common[0]} folders deep with "
             f"{'several labels' if common[1] > common[0] else 'one label'} in a folder, but not "
-            f"{shown}; convert these separately"
+            f"{shown}; convert these separately, or join the names of all with --flatten"
         )

@@ -1,7 +1,7 @@
 """Putting converted structures in place: whole or not at all, one writer, no leftovers.
 
 A new structure is written into a folder beside its place and renamed. In a folder that exists the
-files of `WRITTEN` are replaced, each as a whole, and others are kept; meanwhile it has no
+files written before are replaced, each as a whole, and others are kept; meanwhile it has no
 info.json, which is always the last file, so that nobody takes it for complete.
 """
 
@@ -11,26 +11,92 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deeph_spec.errors import InputError
 from deeph_spec.files import replace_folder
 
-WRITTEN = ("POSCAR", "overlap.h5", "hamiltonian.h5", "eigval_dft.h5", "info.json")
+WRITTEN = (
+    "POSCAR",
+    "overlap.h5",
+    "hamiltonian.h5",
+    "hamiltonian_pred.h5",
+    "density_matrix.h5",
+    "density_matrix_pred.h5",
+    "position_matrix.h5",
+    "eigval_dft.h5",
+    "info.json",
+)
 """Files of a structure that a conversion writes, the last one last."""
+_UNKNOWN = tuple(name for name in WRITTEN if not name.endswith(("_pred.h5", "info.json")))
+"""Files that a conversion may have left of which no record is there; predictions may be others'."""
 _FRESH = ".converted"
 
 
+@dataclass(frozen=True)
+class Record:
+    """What a conversion did, kept as ``provenance.conversion`` in info.json.
+
+    Attributes
+    ----------
+    asked : tuple of str
+        Matrices asked for; the calculation need not have them.
+    allow_unconverged : bool
+        Whether they were asked for also without self-consistency.
+    files : tuple of str
+        Files written.
+    """
+
+    asked: tuple[str, ...] = ()
+    allow_unconverged: bool = False
+    files: tuple[str, ...] = _UNKNOWN
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any]) -> Record:
+        """Read the record.
+
+        Parameters
+        ----------
+        provenance : mapping
+            Of info.json.
+
+        Returns
+        -------
+        Record
+            Nothing asked for if there is none.
+        """
+        found = provenance.get("conversion")
+        if not isinstance(found, dict):
+            return cls()
+        asked, files = found.get("asked"), found.get("files")
+        if not isinstance(asked, list) or not isinstance(files, list):
+            return cls()
+        ours = tuple(name for name in WRITTEN if name in files)
+        return cls(tuple(map(str, asked)), found.get("allow_unconverged") is True, ours)
+
+    def to_document(self) -> dict[str, Any]:
+        """Give the record as plain objects."""
+        return {
+            "asked": list(self.asked),
+            "allow_unconverged": self.allow_unconverged,
+            "files": list(self.files),
+        }
+
+
 @contextmanager
-def put_in_place(target: Path) -> Iterator[Path]:
+def put_in_place(target: Path, before: Iterable[str] = _UNKNOWN) -> Iterator[Path]:
     """Give a folder to fill, and make it the target when the block ends without an exception.
 
     Parameters
     ----------
     target : Path
         Folder of the structure.
+    before : iterable of str
+        Files of a former conversion: those that are not written again are removed.
 
     Yields
     ------
@@ -47,11 +113,12 @@ def put_in_place(target: Path) -> Iterator[Path]:
     with replace_folder(fresh) as folder:
         yield folder
     (target / "info.json").unlink(missing_ok=True)
+    for name in before:
+        if not (fresh / name).exists():
+            (target / name).unlink(missing_ok=True)
     for name in WRITTEN:
         if (fresh / name).exists():
             os.replace(fresh / name, target / name)
-        else:
-            (target / name).unlink(missing_ok=True)
     fresh.rmdir()
 
 

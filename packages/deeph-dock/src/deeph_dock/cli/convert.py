@@ -26,6 +26,24 @@ def convert(
         str | None,
         typer.Option(metavar="NAME", help="DFT code, e.g. siesta. [recognised by the files]"),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Matrices to write, with commas between them: overlap, hamiltonian, "
+            "density-matrix, position-matrix (S, H, rho, r). [overlap,hamiltonian]",
+        ),
+    ] = None,
+    allow_unconverged: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unconverged", help="Of unconverged runs not only the overlap, but all."
+        ),
+    ] = False,
+    flatten: Annotated[
+        bool,
+        typer.Option("--flatten", help="Join the names of nested folders: a/b becomes a__b."),
+    ] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
     overwrite: Annotated[
         bool,
@@ -41,11 +59,14 @@ def convert(
 ) -> None:
     """Convert finished DFT calculations into the DeepH format.
 
-    Calculations are recognised by their files (SIESTA: *.HSX). Each becomes a folder with POSCAR,
-    info.json, overlap.h5 and hamiltonian.h5. Running it again skips what is done and unchanged.
+    Calculations of SIESTA, OpenMX, ABACUS, FHI-aims and older DeepH programs are recognised by what
+    their files hold. Each becomes a folder with POSCAR, info.json, overlap.h5 and hamiltonian.h5.
+    Running it again skips what is done and unchanged.
 
     Example: dock convert runs data -j 4
     """
+    from dataclasses import replace
+
     from deeph_spec.errors import InputError
 
     from deeph_dock.conversion import dataset_folder, plan, preview
@@ -55,7 +76,10 @@ def convert(
         raise InputError(
             f"one folder given ({destination}), two are needed: dock convert SRC... DST"
         )
-    found = plan(sources, destination, code, overwrite)
+    found = [
+        replace(job, wanted=_wanted(only), redo=overwrite, allow_unconverged=allow_unconverged)
+        for job in plan(sources, destination, code, flatten)
+    ]
     typer.echo(f"{len(found)} {_kinds(found)} calculation{_s(found)} in {_names(sources)}")
     top = dataset_folder(destination)
     if dry_run:
@@ -67,6 +91,26 @@ def convert(
         _write_report(report, outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+_SHORT = {"s": "overlap", "h": "hamiltonian", "rho": "density_matrix", "r": "position_matrix"}
+
+
+def _wanted(only: str | None) -> tuple[str, ...]:
+    """Understand the names of matrices."""
+    from deeph_dock.conversion import WANTED
+
+    if only is None:
+        return WANTED[:2]
+    names = [name.strip().lower().replace("-", "_") for name in only.split(",")]
+    names = [_SHORT.get(name, name) for name in names if name]
+    for name in names:
+        if name not in WANTED:
+            known = ", ".join(known.replace("_", "-") for known in WANTED)
+            raise typer.BadParameter(f"--only: no matrix '{name}'; known are {known}")
+    if not names:
+        raise typer.BadParameter("--only: names no matrix")
+    return tuple(name for name in WANTED if name in names)
 
 
 def _convert_all(found: Sequence[Job], top: Path, jobs: int) -> list[Outcome]:
