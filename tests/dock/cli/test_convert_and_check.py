@@ -340,3 +340,27 @@ def test_table_fits_into_eighty_columns(
     table = [line for line in out.splitlines() if line.startswith((" structure", " 000"))]
     assert len(table) == 4
     assert all(len(line) <= 80 and "…" not in line for line in table)
+
+
+def test_pairs_without_overlap_are_shown(dock: Dock, toy_run: Toy, tmp_path: Path) -> None:
+    run = toy_run(atoms=2)
+    partner = int(run.overlap.partner_rows()[0])
+    for pair in (0, partner):
+        run.overlap.block(pair)[...] = 0
+    run.write(tmp_path / "runs" / "1")
+    dock("convert", tmp_path / "runs", tmp_path / "data")
+    _, out, _ = dock("check", tmp_path / "data")
+    assert f"{len({0, partner})} of {len(run.overlap)} pairs have no overlap" in out
+
+
+def test_only_the_matrices_asked_for_are_written(dock: Dock, runs: Path, tmp_path: Path) -> None:
+    code, _, err = dock("convert", runs, tmp_path / "data", "--only", "S")
+    assert (code, err) == (0, "")
+    assert not list((tmp_path / "data").rglob("hamiltonian.h5"))
+    assert len(list((tmp_path / "data").rglob("overlap.h5"))) == 3
+
+
+def test_unknown_matrix_is_named(dock: Dock, runs: Path, tmp_path: Path) -> None:
+    code, _, err = dock("convert", runs, tmp_path / "data", "--only", "overlap,hamilton")
+    assert code == 2
+    assert "no matrix 'hamilton'; known are overlap, hamiltonian, density-matrix" in err

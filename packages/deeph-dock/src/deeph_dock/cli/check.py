@@ -71,6 +71,7 @@ def check(
     _print_problems(rows, common)
     failed = sum(not row.ok for row in rows)
     broken = any(finding.severity == "error" for finding in common)
+    _print_empty(rows)
     sources = [row.hermitian_source for row in rows if row.hermitian_source is not None]
     if sources:
         typer.echo(
@@ -150,6 +151,17 @@ def _worst(rows: Sequence[Row]) -> list[str]:
         ),
         _number(None if deviation is None else deviation * 1e3, ".4f"),
     ]
+
+
+def _print_empty(rows: Sequence[Row]) -> None:
+    """Say how many pairs have a Hamiltonian and no overlap."""
+    empty = sum(row.empty_overlaps or 0 for row in rows)
+    if empty:
+        total = sum(row.pairs or 0 for row in rows if row.empty_overlaps is not None)
+        typer.echo(
+            f"{empty} of {total} pairs have no overlap: H alone reaches them (non-local "
+            "pseudopotentials)"
+        )
 
 
 def _both(first: float | None, second: float | None) -> str:
