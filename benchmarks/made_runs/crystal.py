@@ -46,6 +46,7 @@ def silicon(repeats: int, lowest: float, cutoff: float = CUTOFF) -> Crystal:
     first, second, cells, distances = NeighborList(cutoff=cutoff, full_list=True).compute(
         positions, lattice, True, "ijSd"
     )
+    first, second = first.astype(int), second.astype(int)
     own = np.arange(len(positions))
     first, second = np.concatenate([own, first]), np.concatenate([own, second])
     cells = np.concatenate([np.zeros((len(own), 3), int), cells.astype(int)])

@@ -29,21 +29,35 @@ from deeph_dock.executors import each
 from deeph_dock.places import Record, put_in_place, remove_leftovers, sole_writer
 
 __all__ = [
-    "PRELOAD",
     "WANTED",
     "Job",
     "Outcome",
     "convert",
     "dataset_folder",
     "plan",
+    "preload",
     "preview",
     "remove_leftovers",
     "run",
     "sole_writer",
 ]
 
-PRELOAD = ("deeph_dock.writing",)
-"""Modules that every worker needs."""
+
+def preload(jobs: Iterable[Job]) -> tuple[str, ...]:
+    """Give the modules that workers need for some jobs.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+        From `plan`.
+
+    Returns
+    -------
+    tuple of str
+        Names; one that does not exist costs nothing.
+    """
+    readers = {type(load(job.run.code)).__module__ for job in jobs}
+    return ("deeph_dock.writing", *sorted(f"{module}.run" for module in readers))
 
 
 @dataclass(frozen=True)

@@ -87,16 +87,20 @@ def write_calculation(
     pairs: NDArray[np.int64] | None = None
     behind: list[str] = []  # written with fewer pairs than there are now
     done: list[str] = []
-    error = 0.0
+    error, empty = 0.0, 0
     for name in names:
         matrix, difference = _averaged(name, calculation.matrices[name]())
         error = max(error, difference)
         if pairs is None:
             pairs = matrix.atom_pairs
         elif not np.array_equal(matrix.atom_pairs, pairs):
-            matrix, pairs, grown = _on_common_pairs(matrix, pairs)
-            if grown:
+            before = len(pairs)
+            matrix, pairs = _on_common_pairs(matrix, pairs)
+            if len(pairs) > before:
                 behind = [*done]
+                empty += (len(pairs) - before) * ("overlap" in done)
+        if name == "overlap":
+            empty = _empty_blocks(matrix)
         matrix.write(folder / f"{name}.h5", quantity=name)
         done.append(name)
         del matrix
@@ -132,7 +136,7 @@ def write_calculation(
         "pairs": len(pairs),
     }
     if "overlap" in names:
-        facts["empty_overlaps"] = _empty_blocks(folder / "overlap.h5")
+        facts["empty_overlaps"] = empty
     facts["bytes"] = sum(path.stat().st_size for path in folder.iterdir())
     return Written(facts, tuple(warnings))
 
@@ -194,17 +198,14 @@ def _averaged(name: str, matrix: BlockMatrix) -> tuple[BlockMatrix, float]:
 
 def _on_common_pairs(
     matrix: BlockMatrix, pairs: NDArray[np.int64]
-) -> tuple[BlockMatrix, NDArray[np.int64], bool]:
-    """Bring a matrix to the union of its pairs and those before; say whether it has new ones."""
-    empty = np.zeros((len(pairs), 2), np.int64)
-    before = BlockMatrix.zeros(pairs, empty)
+) -> tuple[BlockMatrix, NDArray[np.int64]]:
+    """Bring a matrix to the union of its pairs and those before, and give the union."""
+    before = BlockMatrix.zeros(pairs, np.zeros((len(pairs), 2), np.int64))
     union, _ = merge_pairs(matrix, before)
-    grown = len(union) > len(pairs)
-    return matrix.on_pairs(union), union, grown
+    return matrix.on_pairs(union), union
 
 
-def _empty_blocks(path: Path) -> int:
-    """Count the blocks of a file that are exactly zero."""
-    matrix = BlockMatrix.read(path)
+def _empty_blocks(matrix: BlockMatrix) -> int:
+    """Count the blocks that are exactly zero."""
     filled = np.add.reduceat(matrix.entries != 0, matrix.chunk_boundaries[:-1])
     return int(np.count_nonzero(filled == 0))

@@ -119,7 +119,7 @@ def _convert_all(found: Sequence[Job], top: Path, jobs: int) -> list[Outcome]:
     from functools import partial
 
     from deeph_dock.cli.progress import with_progress
-    from deeph_dock.conversion import PRELOAD, convert, remove_leftovers, run, sole_writer
+    from deeph_dock.conversion import convert, preload, remove_leftovers, run, sole_writer
     from deeph_dock.executors import local_executor
 
     jobs = min(jobs, len(found))
@@ -132,7 +132,7 @@ def _convert_all(found: Sequence[Job], top: Path, jobs: int) -> list[Outcome]:
                 typer.echo(
                     f"removed {removed} unfinished folder{'s' * (removed > 1)} of a killed run"
                 )
-            make = partial(local_executor, jobs, PRELOAD)
+            make = partial(local_executor, jobs, preload(found))
             done = run(found, convert, make, jobs + 1 if jobs > 1 else 1)
             for outcome in with_progress(done, len(found), "converting"):
                 outcomes.append(outcome)
