@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from deeph_dock import cli
+from deeph_dock.codes import CODES, load
 
 Toy = Callable[..., Any]
 Dock = Callable[..., tuple[int, str, str]]
@@ -159,11 +160,12 @@ def test_empty_source(dock: Dock, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     message = _one_line(dock("convert", tmp_path / "empty", tmp_path / "data"))
     assert "no calculation found in it; looked for SIESTA (*.HSX)" in message
+    assert all(load(code).name in message for code in CODES)
 
 
 def test_unknown_code(dock: Dock, runs: Path, tmp_path: Path) -> None:
     message = _one_line(dock("convert", runs, tmp_path / "data", "--code", "vasp"))
-    assert message == "no code 'vasp'; known are siesta"
+    assert message == f"no code 'vasp'; known are {', '.join(CODES)}"
 
 
 def test_destination_that_is_a_file(dock: Dock, runs: Path, tmp_path: Path) -> None:

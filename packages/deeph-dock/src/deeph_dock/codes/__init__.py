@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from deeph_spec.system import SystemInfo
     from numpy.typing import NDArray
 
-CODES: dict[str, str] = {"siesta": "deeph_dock.codes.siesta:SIESTA"}
+CODES: dict[str, str] = {
+    "siesta": "deeph_dock.codes.siesta:SIESTA",
+    "fhi-aims": "deeph_dock.codes.fhi_aims:FHI_AIMS",
+}
 """Name of each code on the command line, and where its object is."""
 ENTRY_POINT_GROUP = "deeph_dock.codes"
 
