@@ -193,6 +193,16 @@ def test_eigenvalues_are_compared_below_the_limit_only(silicon: Calculation) -> 
 
 def test_eigenvalues_of_another_calculation_are_refused(silicon: Calculation) -> None:
     matrices = [silicon.matrices[name]() for name in ("hamiltonian", "overlap")]
-    wrong = Eigenvalues(np.zeros((1, 3)), np.zeros((1, 1, 25)))
-    with pytest.raises(InputError, match=r"25 bands in 1 spin channels in the reference, 26 in 1"):
+    wrong = Eigenvalues(np.zeros((1, 3)), np.zeros((1, 1, 27)))
+    with pytest.raises(InputError, match=r"27 bands in 1 spin channels in the reference, 26 in 1"):
         eigenvalue_deviation(silicon.structure, silicon.info, *matrices, wrong)
+
+
+def test_the_lowest_bands_are_enough(silicon: Calculation) -> None:
+    assert silicon.eigenvalues is not None
+    matrices = [silicon.matrices[name]() for name in ("hamiltonian", "overlap")]
+    reference = silicon.eigenvalues()
+    few = Eigenvalues(reference.kpoints, reference.energies[..., :6], reference.fermi_level)
+    result = eigenvalue_deviation(silicon.structure, silicon.info, *matrices, few, kpoints=2)
+    assert result.largest < 1e-4
+    assert result.states == 2 * 6
