@@ -79,22 +79,19 @@ class Geometry:
         Parameters
         ----------
         other : Geometry
-            Without lattice vectors it takes those of this one.
+            With atoms in the same order.
 
         Returns
         -------
         float
             Infinite if cells or species differ.
         """
-        if self.species != other.species:
+        if self.species != other.species or (self.lattice is None) != (other.lattice is None):
             return math.inf
         moved = self.positions - other.positions
-        if self.lattice is None or other.lattice is None:
-            if self.lattice is None and other.lattice is not None:
+        if self.lattice is not None and other.lattice is not None:
+            if np.abs(self.lattice - other.lattice).max() > SAME_PLACE:
                 return math.inf
-        elif np.abs(self.lattice - other.lattice).max() > SAME_PLACE:
-            return math.inf
-        if self.lattice is not None:
             fractional = np.linalg.solve(self.lattice.T, moved.T).T
             moved = (fractional - np.rint(fractional)) @ self.lattice
         return float(np.linalg.norm(moved, axis=1).max())

@@ -128,7 +128,7 @@ def read_log(path: Path) -> Log:
         iterations=_ITERATION in cycle,
         converged=_CONVERGED in cycle,
         initial=initial,
-        last=initial if cycles <= 1 else _last_geometry(text, start, initial, path),
+        last=initial if cycles <= 1 else _last_geometry(text, start, path),
         levels=cycle[at:] if at >= 0 else b"",
     )
 
@@ -188,9 +188,7 @@ def _input_geometry(text: bytes, path: Path) -> Geometry | None:
     return parse_geometry(lines, path) if found else None
 
 
-def _last_geometry(
-    text: bytes, start: int, initial: Geometry | None, path: Path
-) -> Geometry | None:
+def _last_geometry(text: bytes, start: int, path: Path) -> Geometry | None:
     """Read the geometry of the last of several cycles.
 
     A relaxation prints it before the cycle, dynamics after it.
@@ -211,10 +209,7 @@ def _last_geometry(
             break
     if not begun:
         return None
-    last = parse_geometry(lines, path)
-    if last.lattice is None and initial is not None and initial.lattice is not None:
-        last = Geometry(path, initial.lattice, last.positions, last.species)
-    return last
+    return parse_geometry(lines, path)
 
 
 def _lines(text: bytes, start: int) -> list[bytes]:

@@ -65,6 +65,7 @@ def read_run(folder: Path) -> Calculation:
     shells = element_shells(sites, basis, control)
     unconverged = _unconverged(log)
     electrons = _electrons(sites, control, log)
+    _check_electrons(electrons, basis, files)
     info = SystemInfo.for_structure(
         sites.structure(),
         {symbol: tuple(shell.l for shell in listed) for symbol, listed in shells.items()},
@@ -154,6 +155,15 @@ def _electrons(sites: Sites, control: Control | None, log: Log | None) -> float 
             "the charge in control.in: not of the same run"
         )
     return counted
+
+
+def _check_electrons(electrons: float | None, basis: Basis, files: Files) -> None:
+    """Refuse a number of electrons that the functions cannot hold."""
+    if electrons is not None and not 0 < electrons <= 2 * basis.size:
+        raise InputError(
+            f"{files.control or files.log}: {electrons:g} electrons in {basis.size} functions of "
+            f"{basis.path.name}: damaged or not of the same run"
+        )
 
 
 def _warnings(

@@ -100,6 +100,8 @@ def _from_log(
         )
     if last is None:
         return given, ()
+    if moved and last.lattice is None:  # dynamics list the atoms alone
+        last = replace(last, lattice=given.lattice)
     candidates = [given]
     if moved and files.next_step is not None:
         candidates.insert(0, read_geometry(files.next_step))
