@@ -524,7 +524,7 @@ def test_other_name_of_spin_down(tmp_path: Path) -> None:
     assert "rs_hamiltonian_down.h5: missing" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("data", [[1.0, 0.2, 0.2], [[1.0, 0.2, 0.2, 0.0]] * 2, [1, 2, 3, 0]])
+@pytest.mark.parametrize("data", [[1.0, 0.2], [[1.0, 0.2, 0.2, 0.0]] * 2, [1, 2, 3, 0]])
 def test_hdf5_of_another_run(data: list[Any], tmp_path: Path) -> None:
     write(tmp_path, CHAIN, rs_overlap_out=None, rs_hamiltonian_out=None)
     with h5py.File(tmp_path / "rs_overlap.h5", "w") as file:
@@ -567,12 +567,13 @@ def test_matrices_of_the_wrong_kind(tmp_path: Path) -> None:
         ("indices", " 1\n 2\n 3\n -1\n", " 1\n 2\n 4\n -1\n", "the rows do not take up elements"),
         ("indices", " 1\n 1\n 1\n 0\n", " 1\n 2\n 1\n 0\n", "element 2 is in row 1 and column 2"),
         ("indices", " 1\n 1\n 1\n 0\n", " 1\n x\n 1\n 0\n", "something is not a number"),
-        ("indices", " 1\n 1\n 1\n 0\n", " 1\n 1\n 1\n 0", "the last line has no end"),
+        ("indices", " 1\n 1\n 1\n 0\n", " 1\n 1\n 1\n", "3 numbers, expected 4"),
+        ("overlap", "0.2E+00\n  0.0E+00\n", "0.2E+0", "the last line breaks off"),
         ("overlap", "0.0E+00", "0.1E+00", "the filler at the end is 0.1"),
         ("overlap", "0.1E+01", "0.1E+99", "an overlap of 1e+98"),
         ("overlap", "0.1E+01", "NaN", "number 1 is nan"),
         ("hamiltonian", "-0.4E+00", "Infinity", "number 1 is inf"),
-        ("hamiltonian", "-0.4E+00", "", "3 numbers, expected 4"),
+        ("hamiltonian", " -0.4E+00\n -0.3E+00\n", "", "2 numbers, expected 4"),
         ("hamiltonian", "-0.4E+00", "*******", "something is not a number"),
     ],
 )
@@ -585,6 +586,16 @@ def test_damaged_crystal(name: str, old: str, new: str, why: str, tmp_path: Path
     message = refused(tmp_path)
     assert why in message
     assert path.name in message
+
+
+@pytest.mark.parametrize("name", ["rs_indices", "rs_overlap", "rs_hamiltonian"])
+def test_files_without_filler_and_without_a_last_end(name: str, tmp_path: Path) -> None:
+    expected = read(write(tmp_path, CHAIN)).matrices["overlap"]().entries
+    text = CHAIN[f"{name}.out"].replace("  0.0E+00\n", "").rstrip("\n")
+    (tmp_path / f"{name}.out").write_text(text)
+    calculation = read(tmp_path)
+    np.testing.assert_array_equal(calculation.matrices["overlap"]().entries, expected)
+    assert len(calculation.matrices["hamiltonian"]().entries) == 3
 
 
 def test_exponents_without_a_letter(tmp_path: Path) -> None:

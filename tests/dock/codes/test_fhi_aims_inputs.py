@@ -87,7 +87,8 @@ def test_border_of_the_cell(fraction: float, moved: int, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "no line 'atom x y z species'"),
+        ("", "the file is empty"),
+        ("# nothing\n", "no line 'atom x y z species'"),
         ("atom 0 0 x H\n", "line 1: 'atom 0 0 x H': expected three numbers"),
         ("atom 0 0 nan H\n", "expected three numbers"),
         ("atom 0 0 0\n", "an atom without a species"),
@@ -175,6 +176,7 @@ def test_damaged_basis(old: str, new: str, why: str, tmp_path: Path) -> None:
         ("  2  2  -.40E+000\n", "", "do not run through i <= j up to j = 2"),
         ("-.50E+000", "-.50F+000", "something is not a number"),
         ("  1  2  -.50E+000", "  1  2", "numbers, expected 9"),
+        ("  2  2  -.40E+000\n", "  2  2  -.40E+00", "the last line breaks off"),
     ],
 )
 def test_damaged_molecule(old: str, new: str, why: str, tmp_path: Path) -> None:

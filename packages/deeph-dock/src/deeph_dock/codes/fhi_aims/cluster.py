@@ -14,7 +14,7 @@ import numpy as np
 from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
-from deeph_dock.codes.fhi_aims.text import parse_numbers, read_whole
+from deeph_dock.codes.fhi_aims.text import check_end, parse_numbers, read_whole
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -67,9 +67,10 @@ def read_triangle(path: Path, orbitals: int) -> Triangle:
             f"{path}: five columns under a header, as 'output matrices' writes them; they have too "
             "few digits: run again with 'output h_s_matrices'"
         )
-    lines = text.count(b"\n")
+    check_end(text, path)
+    lines = text.rstrip().count(b"\n") + 1
     text = text.replace(b"D", b"E")
-    table = parse_numbers(text, np.float64, 3 * lines, path, "i j value").reshape(-1, 3)
+    table = parse_numbers(text, np.float64, (3 * lines,), path, "i j value").reshape(-1, 3)
     indices = table[:, :2]
     if not ((indices >= 1) & (indices <= orbitals) & (indices == np.floor(indices))).all():
         raise InputError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deeph_spec.errors import InputError
 
-from deeph_dock.codes.fhi_aims.text import read_any
+from deeph_dock.codes.fhi_aims.text import read_whole
 
 _BASIS = {
     *("valence", "ion_occ", "hydro", "ionic", "confined", "sto", "gaussian", "pure_gauss", "core"),
@@ -141,7 +141,7 @@ def read_control(path: Path) -> Control:
     charges: dict[str, float | None] = {}
     basis: dict[str, list[str]] = {}
     label: str | None = None
-    for line in read_any(path).decode("utf-8", "replace").splitlines():
+    for line in read_whole(path).decode("utf-8", "replace").splitlines():
         words = line.partition("#")[0].split()
         if not words:
             continue

@@ -17,7 +17,7 @@ from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
 from deeph_dock.codes.fhi_aims.control import fortran_number
-from deeph_dock.codes.fhi_aims.text import read_any
+from deeph_dock.codes.fhi_aims.text import read_whole
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -115,7 +115,7 @@ def read_geometry(path: Path) -> Geometry:
     InputError
         If it cannot be read or holds what the format cannot.
     """
-    return parse_geometry(read_any(path).decode("utf-8", "replace").splitlines(), path)
+    return parse_geometry(read_whole(path).decode("utf-8", "replace").splitlines(), path)
 
 
 def parse_geometry(lines: Iterable[str], path: Path) -> Geometry:

@@ -14,7 +14,9 @@ _HEAD = 2**16
 _INPUT = 2**19
 _SUFFIXES = ("", ".out", ".log", ".output", ".txt", ".stdout", ".aims")
 _OF_A_QUEUE = re.compile(r"\.o\d+")  # job.o12345
-_MATRICES = re.compile(r"(rs_|hamiltonian|overlap-matrix|basis-indices|geometry\.in|control\.in)")
+_OTHERS = re.compile(
+    r"rs_(indices|overlap|hamiltonian)|hamiltonian(_up|_dn)?\.out|overlap-matrix|basis-indices"
+)
 
 
 def find_log(folder: Path) -> Path | None:
@@ -35,7 +37,7 @@ def find_log(folder: Path) -> Path | None:
         suffix = path.suffix.lower()
         if suffix not in _SUFFIXES and not _OF_A_QUEUE.fullmatch(suffix):
             continue
-        if _MATRICES.match(path.name) or not path.is_file():
+        if _OTHERS.match(path.name) or not path.is_file():
             continue
         with open(path, "rb") as file:
             head = file.read(_HEAD)

@@ -35,7 +35,7 @@ import numpy as np
 from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
-from deeph_dock.codes.fhi_aims.text import check_finite, parse_numbers, read_whole
+from deeph_dock.codes.fhi_aims.text import check_end, check_finite, parse_numbers, read_whole
 from deeph_dock.orbital_elements import Elements
 
 Float = NDArray[np.float64]
@@ -116,7 +116,7 @@ def read_indices(path: Path, orbitals: int) -> Stored:
         )
 
     def section(start: int, end: int | None, count: int, key: str) -> Int:
-        return parse_numbers(text[start:end], np.int64, count, path, key)
+        return parse_numbers(text[start:end], np.int64, (count,), path, key)
 
     cells = section(sizes.end(), places[0], 3 * cell_count, "cell_index").reshape(-1, 3)
     first, last = (
@@ -131,6 +131,8 @@ def read_indices(path: Path, orbitals: int) -> Stored:
     _check_cells(cells, path)
     if size and columns[-1] == 0:
         columns = columns[:-1]
+    else:
+        check_end(text, path)  # a filler that is cut does no harm
     lengths = _lengths(first, last, len(columns), path)
     row = np.tile(np.arange(basis, dtype=np.int32), len(cells))
     rows = np.repeat(row, lengths)
@@ -196,11 +198,15 @@ def read_values(path: Path, stored: Stored) -> Float:
     InputError
         If it is damaged, cut, or has another number of values.
     """
-    if path.suffix == ".h5":
-        values = _from_hdf5(path, stored.size)
-    else:
-        values = parse_numbers(read_whole(path), np.float64, stored.size, path, "values")
     count = len(stored.elements)
+    counts = (stored.size, count)  # some write the filler, some do not
+    if path.suffix == ".h5":
+        values = _from_hdf5(path, counts)
+    else:
+        text = read_whole(path)
+        values = parse_numbers(text, np.float64, counts, path, "values")
+        if len(values) == count:
+            check_end(text, path)
     if (values[count:] != 0).any():
         raise InputError(
             f"{path}: values: the filler at the end is {values[-1]:g}, expected 0; the file is "
@@ -209,7 +215,7 @@ def read_values(path: Path, stored: Stored) -> Float:
     return values[:count]
 
 
-def _from_hdf5(path: Path, size: int) -> Float:
+def _from_hdf5(path: Path, counts: tuple[int, ...]) -> Float:
     """Read the values of an HDF5 file."""
     import h5py
 
@@ -219,7 +225,7 @@ def _from_hdf5(path: Path, size: int) -> Float:
             shape, kind = tuple(data.shape), data.id.get_type()
             # By type, not by dtype: numpy takes a damaged description of float64 for float64.
             known = (h5py.h5t.IEEE_F64LE, h5py.h5t.IEEE_F64BE, h5py.h5t.IEEE_F32LE)
-            fits = data.size == size and max(shape, default=0) == size
+            fits = data.size in counts and max(shape, default=0) == data.size
             if fits and any(kind.equal(number) for number in known):
                 values = np.asarray(data[()], dtype=np.float64).reshape(-1)
                 check_finite(values, path, _DATA_SET)
@@ -230,6 +236,6 @@ def _from_hdf5(path: Path, size: int) -> Float:
             "or damaged, or not of FHI-aims"
         ) from error
     raise InputError(
-        f"{path}: {_DATA_SET}: shape {shape}, expected {size} real numbers: "
+        f"{path}: {_DATA_SET}: shape {shape}, expected {counts[0]} real numbers: "
         "damaged or not of the same run as rs_indices.out"
     )

@@ -16,7 +16,7 @@ _NO_LETTER = re.compile(rb"(?<=\d)(?=[+-]\d{3}\b)")
 
 
 def read_whole(path: Path) -> bytes:
-    """Read a text file that FHI-aims has finished: its last line has an end.
+    """Read a file.
 
     Parameters
     ----------
@@ -31,43 +31,42 @@ def read_whole(path: Path) -> bytes:
     Raises
     ------
     InputError
-        If it cannot be read, is empty, or breaks off in a line.
+        If it cannot be read or is empty.
     """
-    text = read_any(path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not text.strip():
         raise InputError(f"{path}: the file is empty; copy it again or run again")
-    if not text.endswith(b"\n"):
-        raise InputError(
-            f"{path}: the last line has no end: the file is cut; copy it again or run again"
-        )
     return text
 
 
-def read_any(path: Path) -> bytes:
-    """Read a file that a person may have written.
+def check_end(text: bytes, path: Path) -> None:
+    """Refuse a text that breaks off in its last number.
 
     Parameters
     ----------
+    text : bytes
+        Lines of one width.
     path : Path
-        The file.
-
-    Returns
-    -------
-    bytes
-        Its content.
+        The file, for messages.
 
     Raises
     ------
     InputError
-        If it cannot be read.
+        If the last line has no end and is shorter than the one before it.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    *_, before, last = (b"", *text[-1024:].split(b"\n"))
+    if last and len(last) < len(before):
+        raise InputError(
+            f"{path}: the last line breaks off: the file is cut; copy it again or run again"
+        )
 
 
-def parse_numbers(text: bytes, dtype: DTypeLike, count: int, path: Path, key: str) -> NDArray[Any]:
+def parse_numbers(
+    text: bytes, dtype: DTypeLike, counts: tuple[int, ...], path: Path, key: str
+) -> NDArray[Any]:
     """Parse numbers that are separated by white space.
 
     Parameters
@@ -76,14 +75,14 @@ def parse_numbers(text: bytes, dtype: DTypeLike, count: int, path: Path, key: st
         Nothing but numbers.
     dtype : dtype
         int64 or float64.
-    count : int
-        Numbers there must be.
+    counts : tuple of int
+        How many numbers there may be, the most likely first.
     path, key
         For messages.
 
     Returns
     -------
-    (count,) array
+    array
         Finite.
 
     Raises
@@ -92,14 +91,14 @@ def parse_numbers(text: bytes, dtype: DTypeLike, count: int, path: Path, key: st
         If there is anything else, another number of them, or one that is not finite.
     """
     values = _parsed(text, dtype)
-    if values is None or len(values) != count:
+    if values is None or len(values) not in counts:
         values = _parsed(_NO_LETTER.sub(b"E", text), dtype)
     if values is None:
         raise InputError(f"{path}: {key}: something is not a number; the file is damaged")
-    if len(values) != count:
+    if len(values) not in counts:
         raise InputError(
-            f"{path}: {key}: {len(values)} numbers, expected {count}; the file is cut or damaged, "
-            "or of another run"
+            f"{path}: {key}: {len(values)} numbers, expected {counts[0]}; the file is cut or "
+            "damaged, or of another run"
         )
     check_finite(values, path, key)
     return values
