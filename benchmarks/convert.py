@@ -28,14 +28,16 @@ from made_runs import abacus, fhi_aims, openmx, siesta
 from made_runs.crystal import Crystal, silicon
 
 READ = """
-import json, resource, sys
+import json, re, resource, sys
 from pathlib import Path
 from deeph_dock.codes import detect, load
 import deeph_dock.writing
 
 def used():
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime, usage.ru_maxrss
+    # ru_maxrss would be that of the parent, which made the runs.
+    status = Path("/proc/self/status").read_text()
+    peak = int(re.search(r"VmHWM:\\s+([0-9]+) kB", status)[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_utime, peak
 
 def read(folder):
     (run,) = detect(Path(folder))

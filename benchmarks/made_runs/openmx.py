@@ -13,7 +13,7 @@ INPUT = """\
 System.Name si
 Species.Number 1
 <Definition.of.Atomic.Species
- Si  Si7.0-s2p2d1  Si_PBE19
+ Si  Si10.0-s2p2d1  Si_PBE19
 Definition.of.Atomic.Species>
 Atoms.Number {atoms}
 scf.XcType GGA-PBE
