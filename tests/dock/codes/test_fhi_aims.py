@@ -27,7 +27,7 @@ Shells = Sequence[tuple[str, int, int]]
 
 BASIS: dict[str, Shells] = {
     "H": [("atomic", 1, 0), ("hydro", 2, 1)],
-    # Equal n and l, another type: the published converter mixes these up.
+    # Equal n and l, another type: shells of their own.
     "C": [("ionic", 2, 0), ("atomic", 2, 0), ("atomic", 2, 1), ("hydro", 2, 1), ("hydro", 3, 2)],
     "Ti": [("atomic", 4, 0), ("ionic", 4, 1), ("hydro", 4, 3), ("hydro", 5, 4)],
 }
