@@ -23,8 +23,8 @@ Float = NDArray[np.float64]
 BOHR = 0.529177249
 """1 Bohr of OpenMX in Å."""
 SPECIES = "definition.of.atomic.species"
-_ATOMS = "atoms.speciesandcoordinates"
-_CELL = "atoms.unitvectors"
+ATOMS = "atoms.speciesandcoordinates"
+CELL = "atoms.unitvectors"
 _BASIS = re.compile(r"(?P<pao>[^-]+)-(?P<shells>(?:[a-z]\d+(?:>\d+)?)+)$", re.I)
 _SHELL = re.compile(r"([a-z])(\d+)(?:>(\d+))?", re.I)
 _ELEMENT = re.compile(r"([A-Z][a-z]?)(?![a-z])")
@@ -149,7 +149,7 @@ class Input:
 
     def lattice(self) -> Float | None:
         """Give the lattice, rows in Å; None if OpenMX chooses it."""
-        rows = self.lists.get(_CELL)
+        rows = self.lists.get(CELL)
         if rows is None:
             return None
         numbers = self._table("Atoms.UnitVectors", [row[:3] for row in rows])
@@ -159,7 +159,7 @@ class Input:
         return numbers * self._length("Atoms.UnitVectors.Unit", unit)
 
     def _atoms(self) -> Sequence[Sequence[str]]:
-        rows = self.lists.get(_ATOMS, ())
+        rows = self.lists.get(ATOMS, ())
         if not rows or any(len(row) < 5 for row in rows):
             raise self.problem("Atoms.SpeciesAndCoordinates", "missing or not number, label, x y z")
         return rows

@@ -29,6 +29,7 @@ Int = NDArray[np.int64]
 Blocks = dict[tuple[int, ...], NDArray[np.float64]]
 
 _FARTHEST = 2**15
+_HERMITIAN = 1e-6
 
 
 def read_overlaps(files: Files, label: str) -> Calculation:
@@ -91,6 +92,12 @@ def read_overlaps(files: Files, label: str) -> Calculation:
         for row, source in enumerate(pairs[order].tolist()):
             block = blocks[tuple(source)]
             result.block(row)[:] = block[orders[source[3]]][:, orders[source[4]]]
+        error, _ = result.hermitian_error()
+        if not error <= _HERMITIAN:
+            raise InputError(
+                f"{folder}: a block and that of (-R, j, i) differ by {error:.3g}: not of one run, "
+                "or damaged"
+            )
         return result
 
     info = SystemInfo.for_structure(

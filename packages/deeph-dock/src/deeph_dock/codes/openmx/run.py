@@ -154,8 +154,8 @@ def _words(files: Files, file: Scfout, output: Output | None) -> Input:
         )
     if output is not None and not same_atoms(words, output.input):
         raise InputError(
-            f"{output.path}: other species or atoms than in the input in {file.path.name}: not of "
-            "one run, or damaged"
+            f"{output.path}: other species, atoms or cell than in the input in {file.path.name}: "
+            "not of one run, or damaged"
         )
     return words
 

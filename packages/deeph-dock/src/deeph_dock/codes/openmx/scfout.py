@@ -4,7 +4,7 @@ Little-endian int32 and float64 without record marks. Vectors are four numbers o
 not used. A matrix is n doubles: of each atom i, of each of its neighbours, the block of row-major
 <i, 0|M|j, R>. In this order:
 
-1. atoms; spin + 4 version; atoms in the left, centre and right region; images of the cell
+1. atoms; spin + 4 version; atoms in the central, left and right region; images of the cell
 2. version 3 only: orders of the position matrices
 3. vector and (R1, R2, R3) of each image, the cell itself included
 4. orbitals of each atom; number of neighbours of each atom, itself not counted
@@ -188,7 +188,7 @@ def read_scfout(path: Path) -> Scfout:
 
 def _read(reader: _Reader) -> Scfout:
     head = reader.read("sizes", "<i4", 6).tolist()
-    atoms, switch, left, centre, right, images = head
+    atoms, switch, centre, left, right, images = head
     version, spin = divmod(switch, 4)
     if version not in VERSIONS:
         raise InputError(

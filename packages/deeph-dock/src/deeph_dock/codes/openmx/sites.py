@@ -9,7 +9,6 @@ R = R' + n_j - n_i.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +17,14 @@ from deeph_spec.orbitals import orbital_count
 from deeph_spec.structure import SYMBOLS, Structure
 from numpy.typing import NDArray
 
-from deeph_dock.codes.openmx.inputs import BOHR, Input, Species
+from deeph_dock.codes.openmx.inputs import ATOMS, BOHR, CELL, SPECIES, Input, Species
 from deeph_dock.codes.openmx.output import Output
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-_SAME = 1e-10
-"""Difference of a position in file and input, Å: rounding, much below the digits of an input."""
+_SAME = 1e-12
+"""Relative difference of a position in file and input: rounding, below the digits of an input."""
 _PRINTED = 1e-6
 _BEYOND = 1e-3
 """How far two atoms with a block may be beyond the sum of the radii of their basis, Å."""
@@ -269,7 +268,7 @@ def check_reach(geometry: Geometry, pairs: Int, radii: Float, source: str) -> No
 
 
 def same_atoms(first: Input, second: Input) -> bool:
-    """Tell whether two inputs have the same species on the same atoms.
+    """Tell whether two inputs have the same species, atoms and cell.
 
     Parameters
     ----------
@@ -279,11 +278,6 @@ def same_atoms(first: Input, second: Input) -> bool:
     Returns
     -------
     bool
-        True if labels, bases and pseudopotentials agree.
+        True if these lists agree word by word.
     """
-
-    def atoms(words: Input) -> list[Species]:
-        species: Mapping[str, Species] = {one.label: one for one in words.species()}
-        return [species.get(label, Species(label, "", "")) for label in words.labels()]
-
-    return atoms(first) == atoms(second)
+    return all(first.lists.get(key) == second.lists.get(key) for key in (SPECIES, ATOMS, CELL))
