@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CODES: dict[str, str] = {
     "siesta": "deeph_dock.codes.siesta:SIESTA",
     "openmx": "deeph_dock.codes.openmx:OPENMX",
+    "abacus": "deeph_dock.codes.abacus:ABACUS",
     "fhi-aims": "deeph_dock.codes.fhi_aims:FHI_AIMS",
 }
 """Name of each code on the command line, and where its object is."""

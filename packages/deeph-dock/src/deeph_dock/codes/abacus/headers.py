@@ -1,0 +1,187 @@
+"""The heads of csr files: which matrix it is, of which step, and how large.
+
+Four styles are known; the name of a file does not tell which one it has:
+
+A   ``STEP: 0`` / ``Matrix Dimension of H(R): 26`` / ``Matrix number of H(R): 93``
+B   the same without STEP
+C   ``IONIC_STEP: 1``, the two lines, and a box of comments
+D   `` --- Ionic Step 1 ---``, comments such as ``26 # number of localized basis``, the cell and
+    the atoms, and a box of comments
+
+A file of molecular dynamics may hold several steps, one after another, each with a head.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeph_spec.errors import InputError
+
+HEAD = 512
+"""Bytes by which a file is recognised."""
+_OLD = re.compile(
+    rb"(?:(?:IONIC_)?STEP:\s*(\d+)\s*\n)?\s*Matrix Dimension of (\w+)\(?R?\)?:\s*(\d+)\s*\n"
+    rb"\s*Matrix number of \w+\(?R?\)?:\s*(\d+)\s*\n"
+)
+_NEW = re.compile(rb"\s*--- Ionic Step (\d+) ---\s*\n\s*# print .*? (\w+)\(R\)\s*\n")
+_COUNTED = {
+    "spins": rb"^\s*(\d+) # number of spin directions\s*$",
+    "spin": rb"^\s*(\d+) # spin index\s*$",
+    "dimension": rb"^\s*(\d+) # number of localized basis\s*$",
+    "cells": rb"^\s*(\d+) # number of Bravais lattice vector R\s*$",
+}
+_MOST = 10**8
+
+
+@dataclass(frozen=True)
+class Head:
+    """Head of one step of a csr file.
+
+    Attributes
+    ----------
+    matrix : str
+        "H", "S", "DM", "r", or another that is not converted.
+    step : int or None
+        Number of the step from 0; None if the file does not say.
+    dimension : int
+        Rows of the matrix.
+    cells : int
+        Lattice vectors R in the file.
+    spin : int or None
+        Spin channel from 0, where the file says it.
+    cell_text : bytes
+        Style D: cell and atoms; else empty.
+    end : int
+        Where in the file the head ends.
+    """
+
+    matrix: str
+    step: int | None
+    dimension: int
+    cells: int
+    spin: int | None
+    cell_text: bytes
+    end: int
+
+
+def matrix_of(head: bytes) -> tuple[str, int | None] | None:
+    """Tell from the first bytes of a file which matrix it holds, and of which step.
+
+    Parameters
+    ----------
+    head : bytes
+        The first `HEAD` bytes.
+
+    Returns
+    -------
+    matrix : str
+        "H", "S", "DM", "r", ...
+    step : int or None
+        Of the first step in the file, from 0.
+    Or None for a file that is no csr file.
+    """
+    found = _OLD.match(head)
+    if found is not None:
+        return found[2].decode(), _step(found[1], head)
+    found = _NEW.match(head)
+    if found is not None:
+        return found[2].decode(), int(found[1]) - 1
+    return None
+
+
+def read_head(data: bytes, start: int, path: Path) -> Head:
+    """Read the head of a step.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    start : int
+        Where the step begins.
+    path : Path
+        The file, for messages.
+
+    Returns
+    -------
+    Head
+        What it says.
+
+    Raises
+    ------
+    InputError
+        If it is incomplete or of no known style.
+    """
+    found = _OLD.match(data, start)
+    if found is not None:
+        dimension, cells = int(found[3]), int(found[4])
+        head = Head(
+            found[2].decode(), _step(found[1], found[0]), dimension, cells, None, b"", found.end()
+        )
+        return _checked(head, path)
+    found = _NEW.match(data, start)
+    box = data.find(b"#---", start)
+    if found is None or box < 0:
+        raise InputError(
+            f"{path}: no head of a csr file at byte {start}: neither 'Matrix Dimension of ..' nor "
+            f"'--- Ionic Step ..' with all its lines; the file is cut or damaged"
+        )
+    text = data[found.end() : box]
+    numbers: dict[str, int] = {}
+    end = 0
+    for key, pattern in _COUNTED.items():
+        line = re.search(pattern, text, re.MULTILINE)
+        if line is None:
+            raise InputError(f"{path}: head of the csr file: no line for the {key}; damaged")
+        numbers[key], end = int(line[1]), max(end, line.end())
+    head = Head(
+        matrix=found[2].decode(),
+        step=int(found[1]) - 1,
+        dimension=numbers["dimension"],
+        cells=numbers["cells"],
+        spin=numbers["spin"] - 1 if numbers["spins"] == 2 else None,
+        cell_text=text[end:],
+        end=box,
+    )
+    return _checked(head, path)
+
+
+def last_step(data: bytes) -> tuple[int, int]:
+    """Find the last step in a file.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    start : int
+        Where its head begins.
+    steps : int
+        Steps in the file, at least 1.
+    """
+    new = data[:HEAD].lstrip().startswith(b"---")
+    marks = (b"--- Ionic Step",) if new else (b"STEP:", b"Matrix Dimension of ")
+    for mark in marks:
+        start = data.rfind(mark)
+        if start >= 0:
+            return data.rfind(b"\n", 0, start) + 1, data.count(mark)
+    return 0, 1
+
+
+def _step(number: bytes | None, head: bytes) -> int | None:
+    """Count steps from 0: STEP does, IONIC_STEP begins with 1."""
+    if number is None:
+        return None
+    return int(number) - (1 if head.lstrip().startswith(b"IONIC") else 0)
+
+
+def _checked(head: Head, path: Path) -> Head:
+    if not 0 < head.dimension <= _MOST or not 0 < head.cells <= _MOST:
+        raise InputError(
+            f"{path}: head of the csr file: {head.dimension} rows and {head.cells} lattice "
+            "vectors; the file is damaged, or the run wrote no elements"
+        )
+    return head
