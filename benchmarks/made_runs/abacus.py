@@ -88,19 +88,20 @@ def write(crystal: Crystal, folder: Path) -> None:
         )
     )
     for name, matrix in (("HR", crystal.hamiltonian), ("SR", crystal.overlap)):
-        (out / f"data-{name}-sparse_SPIN0.csr").write_text(_csr(crystal, matrix))
+        (out / f"data-{name}-sparse_SPIN0.csr").write_text(_csr(crystal, name[0], matrix))
 
 
 def _table(rows: np.ndarray, end: str = "") -> str:
     return "\n".join(" ".join(f"{x:20.12f}" for x in row) + end for row in rows)
 
 
-def _csr(crystal: Crystal, matrix: np.ndarray) -> str:
+def _csr(crystal: Crystal, name: str, matrix: np.ndarray) -> str:
     """Write the matrix, lattice vector by lattice vector."""
     cells, of_pair = np.unique(crystal.cells, axis=0, return_inverse=True)
     size = crystal.atoms * ORBITALS
     within = np.arange(ORBITALS)
-    lines = ["STEP: 0", f"Matrix Dimension of H(R): {size}", f"Matrix number of H(R): {len(cells)}"]
+    lines = ["STEP: 0", f"Matrix Dimension of {name}(R): {size}"]
+    lines.append(f"Matrix number of {name}(R): {len(cells)}")
     for number, cell in enumerate(cells.tolist()):
         pairs = np.flatnonzero(of_pair.ravel() == number)
         rows = (crystal.first[pairs] * ORBITALS)[:, None, None] + within[:, None]
