@@ -276,8 +276,14 @@ class _Piece:
         """Put one of the four spin parts of blocks in its place."""
         _, height, width = stack.shape
         starts = result.chunk_boundaries[rows] + up * 2 * height * width + side * width
-        for row in range(height):
-            scatter(result.entries, starts + row * 2 * width, stack[:, None, row])
+        # The part that would start at each entry: rows of the block are 2 width apart.
+        step = result.entries.itemsize
+        parts = np.lib.stride_tricks.as_strided(
+            result.entries,
+            (len(result.entries) - (2 * height - 1) * width + 1, height, width),
+            (step, 2 * width * step, step),
+        )
+        parts[starts] = stack
 
 
 def _spinor_hamiltonian(parts: list[Float]) -> tuple[Any, Any, Any]:

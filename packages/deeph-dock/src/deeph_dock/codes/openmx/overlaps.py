@@ -178,14 +178,19 @@ def _place(
 
     Two atoms with a block are not farther apart than their orbitals reach, which tells.
     """
-    still = np.zeros((len(positions), 3), dtype=np.int64)
-    geometry = Geometry(lattice, positions, still)
+    geometry = Geometry(lattice, positions, np.zeros((len(positions), 3), dtype=np.int64))
+    inside = np.floor(np.linalg.solve(lattice.T, positions.T).T).astype(np.int64)
+    if words.fractional and inside.any() and not np.isfinite(radii).all():
+        raise words.problem(
+            "Atoms.SpeciesAndCoordinates",
+            "fractional positions outside the cell, and a basis whose name does not tell its "
+            "radius: what R refers to is not known; write them inside the cell and run again",
+        )
     try:
         check_reach(geometry, pairs, radii, words.source)
     except InputError:
         if not words.fractional:
             raise
-        inside = np.floor(np.linalg.solve(lattice.T, positions.T).T).astype(np.int64)
         moved = pairs.copy()
         moved[:, :3] += inside[pairs[:, 3]] - inside[pairs[:, 4]]
         check_reach(geometry, moved, radii, words.source)
