@@ -55,6 +55,7 @@ class ToyRun:
     version: int = 3
     orders: int = 1
     moved: np.ndarray | None = None  # lattice vectors by which the program moves each atom
+    after: float = 0.0  # motion of all atoms along x after the matrices were made, Å
     unit: str = "Ang"
     basis: Mapping[str, str] = field(default_factory=dict)
     keywords: str = "scf.criterion 1e-8\nscf.XcType GGA-PBE\nMD.Type nomd\n"
@@ -133,7 +134,7 @@ class ToyRun:
         images = sorted({tuple(cell) for cell in pairs[:, :3].tolist()}, key=lambda r: (any(r), r))
         code = {"none": 0, "collinear": 1, "soc": 3}[self.spin]
         head = [atoms, code + 4 * self.version, 0, 0, 0, len(images) - 1]
-        positions = self.structure.positions + moved @ lattice
+        positions = self.structure.positions + moved @ lattice + [self.after, 0, 0]
         parts = [_ints(head), _ints([self.orders]) if self.version == 3 else b""]
         parts += [_vectors(np.array(images) @ lattice / BOHR), _vectors(np.array(images))]
         parts += [_ints([self.size(symbol) for symbol in self.structure.symbols])]
@@ -145,7 +146,7 @@ class ToyRun:
         ]
         reciprocal = 2 * np.pi * np.linalg.inv(lattice / BOHR).T
         parts += [_vectors(vectors) for vectors in (lattice / BOHR, reciprocal, positions / BOHR)]
-        matrices = self.matrices(positions)
+        matrices = self.matrices()
         kept = [name for name in matrices if not self.overlap_only or name[0] in "SP"]
         for name in kept:
             blocks = matrices[name]
@@ -177,7 +178,19 @@ class ToyRun:
             start += 2 * k + 1
         return turned
 
-    def matrices(self, positions: np.ndarray) -> dict[str, list[np.ndarray]]:
+    def md2(self) -> str:
+        rows = "".join(
+            f"{number:6d}   {symbol:>4}  {x:12.7f}  {y:12.7f}  {z:12.7f}    2.00000   2.00000\n"
+            for number, symbol, (x, y, z) in zip(
+                range(1, len(self.structure) + 1),
+                self.structure.symbols,
+                self.structure.positions.tolist(),
+                strict=True,
+            )
+        )
+        return f"{len(self.structure)} \n   time=    0.000 (fs)  Energy= -1.00000 (Hartree)\n{rows}"
+
+    def matrices(self) -> dict[str, list[np.ndarray]]:
         """Blocks of each matrix of the file, in its order and units, by the rows of the pairs."""
         found: dict[str, list[np.ndarray]] = {}
 
@@ -208,8 +221,8 @@ class ToyRun:
         for axis in range(3):
             blocks = []
             for row, i in enumerate(self.overlap.atom_pairs[:, 3].tolist()):
-                absolute = self.position.block(row)[axis]
-                blocks.append((absolute - self.structure.positions[i, axis] * overlaps[row]) / BOHR)
+                origin = self.structure.positions[i, axis] + (self.after if axis == 0 else 0)
+                blocks.append((self.position.block(row)[axis] - origin * overlaps[row]) / BOHR)
             add(f"P{axis}", blocks)
             for order in range(1, self.orders):
                 add(f"P{axis}{order}", [rng.standard_normal(b.shape) for b in blocks])
@@ -272,6 +285,11 @@ def toy_run(
     overlap, hamiltonian = toy_matrices(structure, SHELLS, spin)
     rng = np.random.default_rng(seed)
     position = overlap.with_entries(rng.standard_normal((3, len(overlap.entries))))
+    for row in np.flatnonzero(overlap.on_site()).tolist():  # complete shells have no dipole
+        for axis in range(3):
+            block = position.block(row)[axis]
+            centre = structure.positions[overlap.atom_pairs[row, 3], axis]
+            block += (centre - np.trace(block) / len(block)) * np.eye(len(block))
     density = hamiltonian.with_entries(-0.05 * hamiltonian.entries)
     return ToyRun(structure, overlap, hamiltonian, density, position, spin).but(**changes)
 
@@ -442,23 +460,63 @@ def test_two_bases_of_one_element_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_atoms_that_moved_after_the_input_are_those_of_the_file(tmp_path: Path) -> None:
-    run = toy_run(keywords="MD.Type Opt\nscf.criterion 1e-8\n")
-    moved = Structure(run.structure.lattice, run.structure.positions + 0.01, run.structure.numbers)
-    later = run.but(with_text=False, structure=moved)
-    folder = later.write(tmp_path)
-    (folder / "toy.out").write_text(run.out())
-    calculation = OPENMX.read(folder, "toy")
-    np.testing.assert_allclose(calculation.structure.positions, moved.positions, atol=1e-12)
-    (folder / "toy.out").write_text(run.out() + _final(moved))
-    np.testing.assert_allclose(
-        OPENMX.read(folder, "toy").structure.positions, moved.positions, atol=1e-12
+    """A relaxation that converged: the matrices are those of the last positions."""
+    first = toy_run(keywords="MD.Type Opt\nscf.criterion 1e-8\n")
+    moved = Structure(
+        first.structure.lattice, first.structure.positions + 0.01, first.structure.numbers
     )
-    (folder / "toy.out").write_text(run.out() + _final(run.structure))
+    entries = first.position.entries + 0.01 * first.overlap.entries
+    position = first.position.with_entries(entries)
+    run = first.but(with_text=False, structure=moved, position=position)
+    folder = run.write(tmp_path)
+    (folder / "toy.out").write_text(first.out())
+    _check(OPENMX.read(folder, "toy"), run)
+    (folder / "toy.out").write_text(first.out() + _final(moved))
+    _check(OPENMX.read(folder, "toy"), run)
+    (folder / "toy.md2").write_text(run.md2())
+    _check(OPENMX.read(folder, "toy"), run)
+    (folder / "toy.out").write_text(first.out() + _final(first.structure))
     with pytest.raises(InputError, match=r"an atom of the final structure is 0\.01"):
         OPENMX.read(folder, "toy")
-    (folder / "toy.out").write_text(run.out().replace("MD.Type Opt", "MD.Type nomd"))
+    (folder / "toy.out").write_text(first.out().replace("MD.Type Opt", "MD.Type nomd"))
     with pytest.raises(InputError, match=r"an atom is 0\.01"):
         OPENMX.read(folder, "toy")
+
+
+@pytest.mark.parametrize("spin", ["none", "soc"])
+def test_atoms_that_moved_after_their_matrices_are_put_back(tmp_path: Path, spin: str) -> None:
+    """Dynamics: OpenMX moves the atoms once more before it writes the file."""
+    run = toy_run(spin=spin, keywords="MD.Type NVE\nscf.criterion 1e-8\n", after=0.004)
+    folder = run.write(tmp_path)
+    with pytest.raises(InputError, match=r"moved the atoms by up to 0\.004 Å .* put toy\.md2"):
+        OPENMX.read(folder, "toy")
+    (folder / "toy.md2").write_text(run.md2())
+    calculation = OPENMX.read(folder, "toy")
+    assert "OpenMX moved the atoms after the last step" in calculation.warnings[0]
+    assert folder / "toy.md2" in OPENMX.inputs(folder, "toy")
+    found = calculation.structure.positions
+    np.testing.assert_allclose(found, run.structure.positions, atol=1e-7)
+    _check(calculation, run.but(structure=calculation.structure))
+    (folder / "toy.md2").write_text(
+        run.but(structure=calculation.structure.rotated(-np.eye(3))).md2()
+    )
+    with pytest.raises(InputError, match=r"toy\.md2: an atom is .* not of one run"):
+        OPENMX.read(folder, "toy")
+    (folder / "toy.md2").write_text(run.md2()[:-80])
+    with pytest.raises(InputError, match=r"toy\.md2: not the positions of 2 atoms"):
+        OPENMX.read(folder, "toy")
+
+
+def test_moving_atoms_with_contracted_orbitals_need_their_last_positions(tmp_path: Path) -> None:
+    run = toy_run(
+        elements=("C",), basis={"C": "C5.0-s3>1p2>1d1"}, keywords="MD.Type Opt\n", after=0.004
+    )
+    folder = run.write(tmp_path)
+    with pytest.raises(InputError, match=r"cannot be known; put toy\.md2 beside it"):
+        OPENMX.read(folder, "toy")
+    (folder / "toy.md2").write_text(run.md2())
+    found = OPENMX.read(folder, "toy").structure.positions
+    np.testing.assert_allclose(found, run.structure.positions, atol=1e-7)
 
 
 def _final(structure: Structure) -> str:
@@ -471,9 +529,9 @@ def _final(structure: Structure) -> str:
 
 
 def test_positions_that_are_not_those_of_r_are_refused(tmp_path: Path) -> None:
-    """The moved atom of a relaxation that ended before its matrices were made again."""
-    run = toy_run(keywords="MD.Type Opt\n", elements=("H",), basis={"H": "H4.72-s2p1"})
-    positions = run.structure.positions + np.array([[0.4, 0, 0], [0, 0, 0]])
+    """An atom of the next cell: no other number of the file tells."""
+    run = toy_run(elements=("H",), basis={"H": "H4.72-s2p1"})
+    positions = run.structure.positions + np.array([run.structure.lattice[0], np.zeros(3)])
     far = run.but(structure=Structure(run.structure.lattice, positions, run.structure.numbers))
     OPENMX.read(run.write(tmp_path), "toy")
     with pytest.raises(InputError, match="farther apart than their orbitals reach"):
@@ -606,6 +664,19 @@ class TestDamage(DamageContract):
     @pytest.fixture
     def run(self, tmp_path: Path) -> Path:
         return self.made.write(tmp_path / "run")
+
+
+class TestDamageToDynamics(TestDamage):
+    """Positions from another file."""
+
+    flips = 300
+    made = toy_run(elements=("H",), keywords="MD.Type NVE\n", after=0.004)
+
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Path:
+        folder = self.made.write(tmp_path / "run")
+        (folder / "toy.md2").write_text(self.made.md2())
+        return folder
 
 
 class TestDamageToOldFiles(TestDamage):

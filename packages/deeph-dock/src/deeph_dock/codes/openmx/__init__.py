@@ -11,7 +11,8 @@ Which file gives what:
   layout is described in `deeph_dock.codes.openmx.scfout`.
 * elements and shells: the input, of which the scfout file holds a copy, by the names of basis and
   pseudopotential, never by the labels of the species.
-* cell and positions: the input as well, if they are those of the scfout file, else the latter.
+* cell and positions: the input as well, if they are those of the scfout file, else the latter, or
+  .md2 if the atoms moved after the matrices were made.
 * version, convergence, steps: the output, also where it was appended to the scfout file.
 * eigenvalues: .Band, else the output.
 """

@@ -25,11 +25,12 @@ class Files:
     output: Path | None
     band: Path | None
     input: Path | None
+    last: Path | None = None
     overlaps: tuple[Path, ...] = ()
 
     def all(self) -> tuple[Path, ...]:
         """Give those that exist."""
-        single = (self.scfout, self.output, self.band, self.input)
+        single = (self.scfout, self.output, self.band, self.input, self.last)
         return (*(path for path in single if path is not None), *self.overlaps)
 
 
@@ -82,7 +83,12 @@ def find_files(folder: Path, label: str) -> Files:
     if scfout is None and (folder / OVERLAPS).is_file():
         overlaps = tuple(sorted((folder / OVERLAPS).parent.glob("overlaps_*.h5")))
     return Files(
-        scfout, _find_output(folder, label), named(".Band"), _find_input(folder, label), overlaps
+        scfout,
+        _find_output(folder, label),
+        named(".Band"),
+        _find_input(folder, label),
+        named(".md2"),
+        overlaps,
     )
 
 

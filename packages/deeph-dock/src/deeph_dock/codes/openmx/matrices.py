@@ -139,12 +139,12 @@ class Matrices:
         Where they are.
     places : Places
         Where their blocks go.
-    positions : (n, 3) array
-        Of the atoms, Å: the origin of a position matrix in the file is its first atom.
+    origins : (n, 3) array
+        What the position matrix of each atom counts from, Å.
     """
 
-    def __init__(self, file: Scfout, places: Places, positions: Float) -> None:
-        self._file, self._places, self._positions = file, places, positions
+    def __init__(self, file: Scfout, places: Places, origins: Float) -> None:
+        self._file, self._places, self._origins = file, places, origins
 
     def overlap(self) -> BlockMatrix:
         """Read S."""
@@ -176,7 +176,7 @@ class Matrices:
         result = result.with_entries(entries)
         names = [("overlap", 0), *((f"position{axis}", 0) for axis in range(3))]
         for piece in self._pieces(names):
-            origin = self._positions[self._file.pairs[piece.members, 3]]
+            origin = self._origins[self._file.pairs[piece.members, 3]]
             overlap, *relative = piece.stacks
             for axis in range(3):
                 absolute = relative[axis] * BOHR

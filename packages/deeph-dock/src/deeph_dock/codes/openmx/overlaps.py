@@ -178,7 +178,8 @@ def _place(
 
     Two atoms with a block are not farther apart than their orbitals reach, which tells.
     """
-    geometry = Geometry(lattice, positions, np.zeros((len(positions), 3), dtype=np.int64))
+    still = np.zeros((len(positions), 3), dtype=np.int64)
+    geometry = Geometry(lattice, positions, still, positions)
     inside = np.floor(np.linalg.solve(lattice.T, positions.T).T).astype(np.int64)
     if words.fractional and inside.any() and not np.isfinite(radii).all():
         raise words.problem(

@@ -28,6 +28,7 @@ from deeph_dock.codes.openmx.matrices import (
     find_places,
     orbital_order,
 )
+from deeph_dock.codes.openmx.motion import positions_of_the_matrices
 from deeph_dock.codes.openmx.output import Output, read_output
 from deeph_dock.codes.openmx.scfout import SOLVERS, VERSIONS, Scfout, read_scfout
 from deeph_dock.codes.openmx.sites import (
@@ -80,7 +81,13 @@ def read_run(folder: Path, label: str) -> Calculation:
     output = _output(files, file)
     words = _words(files, file, output)
     basis = find_basis(words, file.orbitals)
-    geometry = find_geometry(file.lattice * BOHR, file.positions * BOHR, words, output)
+    geometry = find_geometry(
+        file.lattice * BOHR,
+        file.positions * BOHR,
+        words,
+        output,
+        lambda: positions_of_the_matrices(file, files.last, basis.contracted),
+    )
     pairs = moved_pairs(file.pairs, geometry)
     check_reach(geometry, pairs, basis.radii, str(file.path))
     unconverged = output.unconverged() if output is not None and file.solver is not None else ""
@@ -103,7 +110,7 @@ def read_run(folder: Path, label: str) -> Calculation:
         info,
         matrices,
         eigenvalues=eigenvalues,
-        warnings=(*left_out, *_warnings(file, output, words, basis)),
+        warnings=(*left_out, *_warnings(file, output, words, basis, geometry)),
         unconverged=unconverged,
     )
 
@@ -182,7 +189,7 @@ def _matrices(
 
     @cache
     def matrices() -> Matrices:
-        return Matrices(file, places(), geometry.positions)
+        return Matrices(file, places(), geometry.origins)
 
     found: dict[str, Callable[[], BlockMatrix]] = {"overlap": lambda: matrices().overlap()}
     left_out = []
@@ -228,7 +235,9 @@ def _eigenvalues(
     return None
 
 
-def _warnings(file: Scfout, output: Output | None, words: Input, basis: Basis) -> list[str]:
+def _warnings(
+    file: Scfout, output: Output | None, words: Input, basis: Basis, geometry: Geometry
+) -> list[str]:
     """Collect what else the user should know."""
     warnings = []
     steps = output.steps if output is not None else 1
@@ -236,6 +245,11 @@ def _warnings(file: Scfout, output: Output | None, words: Input, basis: Basis) -
         warnings.append(f"{steps} steps of {words.word('MD.Type')}: the matrices are of the last")
     elif output is None and words.moves:
         warnings.append(f"MD.Type {words.word('MD.Type')}: the matrices are of the last step")
+    if not np.array_equal(geometry.origins, geometry.positions):
+        warnings.append(
+            "OpenMX moved the atoms after the last step: positions are those before, of "
+            f"{file.path.stem}.md2"
+        )
     if output is None and file.fermi_level is not None:
         warnings.append("no output of OpenMX found: whether the run converged is not known")
     for symbol, names in basis.potentials.items():

@@ -320,7 +320,11 @@ def _check_geometry(
     if np.abs(lattice @ reciprocal.T / (2 * np.pi) - np.eye(3)).max() > _GEOMETRY_ERROR:
         raise reader.damage("lattice", "it does not belong to the reciprocal lattice")
     if np.abs(vectors - cells @ lattice).max() > _GEOMETRY_ERROR or cells[0].any():
-        raise reader.damage("images", "their vectors do not belong to the lattice")
+        raise reader.damage(
+            "images",
+            "their vectors do not belong to the lattice (if the cell was relaxed: it changed after "
+            "the matrices were made, run once more with MD.Type nomd)",
+        )
 
 
 def _check_pairs(reader: _Reader, pairs: Int, own: Int) -> None:

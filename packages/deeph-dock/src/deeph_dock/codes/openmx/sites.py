@@ -9,6 +9,7 @@ R = R' + n_j - n_i.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,11 +43,15 @@ class Geometry:
         Å.
     translations : (n, 3) int64
         n of each atom: where the program had it, in lattice vectors from here.
+    origins : (n, 3) array
+        What the position matrix of the file counts from, Å: the positions, unless the program
+        moved the atoms later.
     """
 
     lattice: Float
     positions: Float
     translations: Int
+    origins: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +178,11 @@ def _shells(words: Input, species: Species, orbitals: int) -> tuple[tuple[int, .
 
 
 def find_geometry(
-    lattice: Float, positions: Float, words: Input, output: Output | None
+    lattice: Float,
+    positions: Float,
+    words: Input,
+    output: Output | None,
+    at_last_step: Callable[[], Float],
 ) -> Geometry:
     """Find where the atoms are.
 
@@ -185,6 +194,8 @@ def find_geometry(
         The input.
     output : Output or None
         Confirms positions other than those of the input.
+    at_last_step : callable
+        Gives the positions (n, 3) of the matrices, Å, of a run in which atoms move.
 
     Returns
     -------
@@ -197,25 +208,29 @@ def find_geometry(
         If file, input and output contradict each other.
     """
     still = np.zeros((len(positions), 3), dtype=np.int64)
+    if words.moves:
+        _confirm(lattice, positions, words, output)
+        last = at_last_step()
+        if not np.array_equal(last, positions):
+            return Geometry(lattice, last, still, positions)
     given = words.lattice()
     if given is None or np.abs(given - lattice).max() > _SAME * (1 + np.abs(lattice).max()):
         if given is not None and not words.moves:
             raise words.problem("Atoms.UnitVectors", "not the lattice of the matrices; damaged")
         _confirm(lattice, positions, words, output)
-        return Geometry(lattice, positions, still)
+        return Geometry(lattice, positions, still, positions)
     wanted = words.positions(given)
     apart = np.linalg.solve(lattice.T, (positions - wanted).T).T
     translations = np.rint(apart.clip(-(2**15), 2**15)).astype(np.int64)
     error = np.abs((apart - translations) @ lattice).max()
     if error <= _SAME * (1 + np.abs(positions).max()):
-        return Geometry(given, wanted, translations)
+        return Geometry(given, wanted, translations, wanted)
     if not words.moves:
         raise words.problem(
             "Atoms.SpeciesAndCoordinates",
             f"an atom is {error:.3g} Å from where the matrices have it; not of one run, or damaged",
         )
-    _confirm(lattice, positions, words, output)
-    return Geometry(lattice, positions, still)
+    return Geometry(lattice, positions, still, positions)
 
 
 def _confirm(lattice: Float, positions: Float, words: Input, output: Output | None) -> None:
@@ -263,7 +278,7 @@ def check_reach(geometry: Geometry, pairs: Int, radii: Float, source: str) -> No
         raise InputError(
             f"{source}: the atoms of pair {tuple(pairs[worst].tolist())} are {beyond[worst]:.3g} Å "
             "farther apart than their orbitals reach: the positions are not those of the matrices "
-            "(moved after the last step, or damaged)"
+            "(not of one run, or damaged)"
         )
 
 
