@@ -60,11 +60,14 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
             "deeph_spec", *_READ, "metrics", "exports", "plots", "discovery", "places", "executors",
             "writing",
         },
+        "engines": {
+            "deeph_spec", "codes", "conversion", "discovery", "executors", "places", "writing",
+        },
         "checking": {"deeph_spec", "codes", "discovery", "executors", "proofs", "reference"},
         "testing": {"deeph_spec", "codes", "electrons", "proofs"},
         "cli": {
-            "deeph_spec", *_READ, "bandstructures", "checking", "conversion", "executors",
-            "exports", "metrics", "error_maps", "plots",
+            "deeph_spec", *_READ, "bandstructures", "checking", "conversion", "discovery", "engines",
+            "executors", "exports", "metrics", "error_maps", "plots",
         },
         "__init__": set(),
     },

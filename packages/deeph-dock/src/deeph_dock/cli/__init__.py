@@ -16,6 +16,7 @@ from deeph_spec.errors import InputError
 from deeph_dock.cli.band import band
 from deeph_dock.cli.check import check
 from deeph_dock.cli.convert import convert
+from deeph_dock.cli.run import engines
 
 _INTERRUPTED = 130
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 for command in (convert, check, band):
     app.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
+app.add_typer(engines)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,369 @@
+"""`dock run`: compute structures with an engine, for whoever has no DFT code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from deeph_dock.engines.running import Outcome, Task
+
+ROWS_AT_MOST = 60
+engines = typer.Typer(
+    name="run",
+    help="Compute structures with an engine: dock run pyscf structures data",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@engines.callback()
+def _engines() -> None:
+    """Compute structures with an engine, straight into the DeepH format.
+
+    Example: dock run pyscf structures data
+    """
+
+
+@engines.command(context_settings={"help_option_names": ["-h", "--help"]})
+def pyscf(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="STRUCTURES... OUT",
+            help="Structure files (POSCAR, .xyz, .extxyz, .cif, whatever ASE reads), or folders "
+            "of them at any depth; then the root of the dataset: OUT/dft/<id>.",
+            show_default=False,
+        ),
+    ],
+    functional: Annotated[
+        str, typer.Option(metavar="NAME", help="pbe, lda, pbesol, scan, b3lyp, ...")
+    ] = "pbe",
+    basis: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Basis of PySCF. [molecules def2-svp, crystals gth-dzvp-molopt-sr]",
+        ),
+    ] = None,
+    pseudo: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Pseudopotentials; none: all electrons. [molecules those of the basis, crystals "
+            "the gth- set of the functional]",
+        ),
+    ] = None,
+    kmesh: Annotated[
+        str,
+        typer.Option(
+            metavar="MESH",
+            help="Divisions such as '4 4 1', or one number: largest distance of k-points in 1/Å.",
+        ),
+    ] = "0.5",
+    spin: Annotated[
+        str,
+        typer.Option(
+            metavar="2S",
+            help="Unpaired electrons; auto: 0, or if any structure has an odd number of electrons "
+            "two spin channels in all.",
+        ),
+    ] = "auto",
+    charge: Annotated[int, typer.Option(help="Charge of the molecule or cell.")] = 0,
+    smearing: Annotated[
+        float, typer.Option(min=0.0, metavar="EV", help="Fermi-Dirac temperature, for metals.")
+    ] = 0.0,
+    cutoff: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0,
+            metavar="EV",
+            help="Plane-wave cutoff of the density of crystals. [by the hardest orbital]",
+        ),
+    ] = None,
+    cycles: Annotated[int, typer.Option(min=1, help="Largest number of SCF cycles.")] = 100,
+    smallest_overlap: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            help="Two atoms of a crystal have a block if orbitals of their elements overlap by X "
+            "at their distance.",
+        ),
+    ] = 1e-10,
+    molecule: Annotated[
+        bool, typer.Option("--molecule", help="All are molecules, whatever cells they have.")
+    ] = False,
+    crystal: Annotated[
+        bool, typer.Option("--crystal", help="All are crystals, whatever their pbc flags say.")
+    ] = False,
+    density_matrix: Annotated[
+        bool, typer.Option("--density-matrix", help="Write density_matrix.h5 as well.")
+    ] = False,
+    position_matrix: Annotated[
+        bool, typer.Option("--position-matrix", help="Write position_matrix.h5 as well.")
+    ] = False,
+    flatten: Annotated[
+        bool, typer.Option("--flatten", help="Join the names of nested folders: a/b becomes a__b.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of a process. [OMP_NUM_THREADS, or all cores by -j]"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Compute again what is done, also over other data.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the outcome of every structure, JSON."),
+    ] = None,
+) -> None:
+    """Compute molecules and crystals with PySCF, straight into the DeepH format.
+
+    What repeats by its file (POSCAR, CIF, an xyz with a lattice) is a crystal, all else a molecule.
+    Running it again goes on where it stopped. PySCF comes with: pip install 'deeph-dock[pyscf]'
+
+    Example: dock run pyscf structures data --kmesh '4 4 1' -j 2
+    """
+    from deeph_spec.errors import InputError
+
+    from deeph_dock.codes.pyscf import require
+
+    *sources, destination = paths
+    if not sources:
+        raise InputError(
+            f"one path given ({destination}), two are needed: dock run pyscf STRUCTURES... OUT"
+        )
+    if molecule and crystal:
+        raise typer.BadParameter("--molecule and --crystal exclude each other")
+    require()
+    from deeph_dock.discovery import WANTED, dataset_folder
+    from deeph_dock.engines.pyscf import Settings
+    from deeph_dock.engines.running import plan, preview
+
+    divisions, spacing = _mesh(kmesh)
+    unpaired = _unpaired(spin)
+    extra = {"density_matrix": density_matrix, "position_matrix": position_matrix}
+    settings = Settings(
+        functional=functional,
+        basis=basis,
+        pseudo=pseudo,
+        kmesh=divisions,
+        spacing=spacing,
+        spin=unpaired,
+        charge=charge,
+        smearing=smearing,
+        cutoff=cutoff,
+        cycles=cycles,
+        smallest_overlap=smallest_overlap,
+    )
+    tasks = plan(
+        sources,
+        destination,
+        settings,
+        kind="molecule" if molecule else "crystal" if crystal else None,
+        flatten=flatten,
+        wanted=tuple(name for name in WANTED if extra.get(name, True)),
+        threads=threads or _threads(jobs),
+        redo=overwrite,
+    )
+    typer.echo(_headline(tasks, sources))
+    top = dataset_folder(destination)
+    if dry_run:
+        outcomes = [preview(task) for task in tasks]
+        _print_preview(outcomes, top)
+    else:
+        outcomes = _compute_all(tasks, top, jobs)
+    if report is not None:
+        from deeph_dock.cli.convert import _write_report
+
+        _write_report(report, outcomes)
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _threads(jobs: int) -> int:
+    """Share the cores among the processes, unless OMP_NUM_THREADS says how many threads to use."""
+    import os
+
+    from deeph_dock.executors import usable_cores
+
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else max(1, usable_cores() // jobs)
+
+
+def _mesh(text: str) -> tuple[tuple[int, int, int] | None, float]:
+    """Understand --kmesh: divisions, or a distance of points."""
+    words = text.replace(",", " ").replace("x", " ").split()
+    try:
+        if len(words) == 3:
+            n = [int(word) for word in words]
+            if min(n) > 0:
+                return (n[0], n[1], n[2]), 0.0
+        elif len(words) == 1 and float(words[0]) > 0:
+            return None, float(words[0])
+    except ValueError:
+        pass
+    raise typer.BadParameter(
+        f"--kmesh '{text}': expected three divisions such as '4 4 1', or a distance in 1/Å"
+    )
+
+
+def _unpaired(text: str) -> int | None:
+    """Understand --spin."""
+    if text.lower() == "auto":
+        return None
+    if text.isdigit():
+        return int(text)
+    raise typer.BadParameter(f"--spin '{text}': expected auto or a number of unpaired electrons")
+
+
+def _headline(tasks: Sequence[Task], sources: Sequence[Path]) -> str:
+    """Say what was found."""
+    crystals = sum(task.crystal for task in tasks)
+    unread = sum(task.given.structure is None for task in tasks)
+    counts = {"crystal": crystals, "molecule": len(tasks) - crystals - unread}
+    parts = [f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items() if n]
+    if unread:
+        parts.append(f"{unread} unreadable file{'s' * (unread != 1)}")
+    polarised = ", two spin channels" if tasks[0].settings.polarised else ""
+    where = ", ".join(map(str, sources))
+    return f"{', '.join(parts)} in {where}: {tasks[0].settings.functional}{polarised}"
+
+
+def _compute_all(tasks: Sequence[Task], top: Path, jobs: int) -> list[Outcome]:
+    """Compute everything and print the table, also when interrupted."""
+    import time
+    from functools import partial
+
+    from deeph_dock.cli.convert import _debugging
+    from deeph_dock.cli.progress import with_progress
+    from deeph_dock.conversion import remove_leftovers, sole_writer
+    from deeph_dock.engines.running import PRELOAD, compute, run
+    from deeph_dock.executors import local_executor
+
+    jobs = min(jobs, len(tasks))
+    outcomes: list[Outcome] = []
+    start = time.monotonic()
+    try:
+        with sole_writer(top):
+            remove_leftovers(task.target for task in tasks)
+            make = partial(local_executor, jobs, PRELOAD)
+            done = run(tasks, compute, make, jobs)
+            for outcome in with_progress(done, len(tasks), "computing"):
+                outcomes.append(outcome)
+                if outcome.trace and _debugging():
+                    typer.echo(outcome.trace, err=True)
+    finally:
+        _print_summary(outcomes, len(tasks), top, time.monotonic() - start)
+    return outcomes
+
+
+def _print_preview(outcomes: Sequence[Outcome], top: Path) -> None:
+    """Say what would be done."""
+    meanings = {
+        "new": "would be computed",
+        "changed": "would be computed again",
+        "skipped": "would be skipped (done before, unchanged)",
+    }
+    _print_table([outcome for outcome in outcomes if outcome.status in ("new", "changed")])
+    for status, meaning in meanings.items():
+        count = sum(outcome.status == status for outcome in outcomes)
+        if count:
+            typer.echo(f"{count:6d}  {meaning}")
+    _print_failures(outcomes)
+    typer.echo(f"nothing was written to {top} (dry run)")
+
+
+def _print_summary(outcomes: Sequence[Outcome], total: int, top: Path, seconds: float) -> None:
+    """Say what was done, what failed and why, and what to know about the rest."""
+    done = [outcome for outcome in outcomes if outcome.status in ("converted", "updated")]
+    _print_table(done)
+    if done:
+        again = sum(outcome.status == "updated" for outcome in done)
+        typer.echo(
+            f"{len(done):6d}  computed in {seconds:.1f} s to {top}"
+            + (f", {again} of them again" if again else "")
+        )
+    skipped = sum(outcome.status == "skipped" for outcome in outcomes)
+    if skipped:
+        typer.echo(f"{skipped:6d}  skipped: done before, unchanged")
+    if len(outcomes) < total:
+        typer.echo(f"{total - len(outcomes):6d}  not done; run the same command again to go on")
+    _print_failures(outcomes)
+    about: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            about.setdefault(warning, []).append(outcome.id)
+    for warning, ids in about.items():
+        typer.echo(f"warning: {_some(ids)}: {warning}")
+
+
+def _print_failures(outcomes: Iterable[Outcome]) -> None:
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        typer.echo(f"{len(failed):6d}  failed")
+    for outcome in failed:
+        typer.echo(f"        {outcome.id}: {outcome.reason}")
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    """List names, but not more than a line can hold."""
+    shown = ", ".join(names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+_COLUMNS = {
+    "formula": "formula",
+    "kind": "kind",
+    "atoms": "atoms",
+    "orbitals": "orbitals",
+    "electrons": "electrons",
+    "kmesh": "k-mesh",
+    "pairs": "pairs",
+    "cycles": "cycles",
+    "energy": "energy (eV)",
+    "gap": "gap (eV)",
+}
+
+
+def _print_table(outcomes: Sequence[Outcome]) -> None:
+    """Print a line for each structure, with the columns that any of them has."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not outcomes:
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    names = [name for name in _COLUMNS if any(name in outcome.facts for outcome in outcomes)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("structure", no_wrap=True)
+    for name in names:
+        side = "left" if name in ("formula", "kind") else "right"
+        table.add_column(_COLUMNS[name], justify=side, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("s", justify="right", no_wrap=True)
+    for outcome in outcomes[:ROWS_AT_MOST]:
+        cells = [_cell(name, outcome.facts.get(name)) for name in names]
+        table.add_row(escape(outcome.id), *cells, f"{outcome.seconds:.1f}")
+    console.print(table)
+    if len(outcomes) > ROWS_AT_MOST:
+        typer.echo(f"... and {len(outcomes) - ROWS_AT_MOST} more")
+
+
+def _cell(name: str, value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list | tuple):
+        return "x".join(map(str, value))
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

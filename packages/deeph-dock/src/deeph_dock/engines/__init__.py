@@ -1,0 +1,1 @@
+"""Engines compute what no DFT code has computed yet: from structures to structure folders."""

@@ -1,0 +1,402 @@
+"""The loop over structures of an engine: plan, compute, restart.
+
+Each structure becomes ``OUT/dft/<id>``, as a whole or not at all. info.json keeps two hashes under
+``provenance.inputs``, of the structure and of the settings it depends on: a structure is done if
+both are the same. If one of them changed it is computed again; if both did, the folder holds
+something else and is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from deeph_spec.blocks import BlockMatrix
+from deeph_spec.errors import InputError
+from deeph_spec.system import SystemInfo
+
+from deeph_dock.codes import Calculation
+from deeph_dock.conversion import Outcome, describe
+from deeph_dock.discovery import WANTED, dataset_folder
+from deeph_dock.engines import pyscf as engine
+from deeph_dock.engines.pyscf import Settings
+from deeph_dock.engines.structures import Given, find_structures
+from deeph_dock.executors import each
+from deeph_dock.places import Record, put_in_place
+
+__all__ = ["Outcome", "Task", "compute", "plan", "preview", "run"]
+
+PRELOAD = ("deeph_dock.engines.running", "deeph_dock.writing", "pyscf.dft", "pyscf.pbc.dft")
+"""Modules that every worker needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One structure to compute.
+
+    Attributes
+    ----------
+    given : Given
+        The structure, its id, and whether it repeats.
+    target : Path
+        Folder to write.
+    settings : Settings
+        What to compute.
+    wanted : tuple of str
+        Matrices to write.
+    threads : int
+        Threads of PySCF.
+    redo : bool
+        Compute even if it is done, also over other data.
+    """
+
+    given: Given
+    target: Path
+    settings: Settings
+    wanted: tuple[str, ...] = WANTED[:2]
+    threads: int = 1
+    redo: bool = False
+
+    @property
+    def id(self) -> str:
+        """Name in the dataset."""
+        return self.given.id
+
+    @property
+    def crystal(self) -> bool:
+        """Whether it repeats."""
+        return any(self.given.periodic)
+
+
+def plan(
+    sources: Sequence[Path],
+    destination: Path,
+    settings: Settings,
+    *,
+    kind: str | None = None,
+    flatten: bool = False,
+    wanted: tuple[str, ...] = WANTED[:2],
+    threads: int = 1,
+    redo: bool = False,
+) -> list[Task]:
+    """Find all structures, and where each is to go.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        Structure files, or folders of them.
+    destination : Path
+        Root of the dataset.
+    settings : Settings
+        What to compute. A dataset has one kind of spin: if any structure has an odd number of
+        electrons, all get two spin channels.
+    kind, flatten
+        As in `deeph_dock.engines.structures.find_structures`.
+    wanted, threads, redo
+        As in `Task`.
+
+    Returns
+    -------
+    list of Task
+        In natural order of the ids.
+
+    Raises
+    ------
+    InputError
+        If there is no structure, ids do not fit together, or settings are unknown.
+    """
+    engine.check_settings(settings)
+    top = dataset_folder(destination)
+    found = find_structures(sources, top, flatten, kind)
+    if settings.spin is None and not settings.polarised:
+        settings = replace(settings, polarised=any(_is_odd(one, settings) for one in found))
+    elif settings.spin:
+        settings = replace(settings, polarised=True)
+    return [Task(one, top / one.id, settings, wanted, threads, redo) for one in found]
+
+
+def _is_odd(one: Given, settings: Settings) -> bool:
+    """Whether a structure has an odd number of electrons; atomic numbers tell, cores are even."""
+    if one.structure is None:
+        return False
+    return bool((int(one.structure.numbers.sum()) - settings.charge) % 2)
+
+
+def preview(task: Task) -> Outcome:
+    """Say what `compute` would do.
+
+    Parameters
+    ----------
+    task : Task
+        A structure and its place.
+
+    Returns
+    -------
+    Outcome
+        "new", "changed", "skipped" or "failed"; facts: kind, atoms, orbitals, electrons, kmesh.
+    """
+    return _guarded(task, lambda: _preview(task))
+
+
+def _preview(task: Task) -> Outcome:
+    status, why, _ = _state(task)
+    if status == "skipped":
+        return Outcome(task.id, status)
+    structure = _structure(task)
+    mol = engine.build(structure, task.crystal, task.settings)
+    facts: dict[str, Any] = {
+        "formula": structure.formula,
+        "kind": "crystal" if task.crystal else "molecule",
+        "atoms": len(structure),
+        "orbitals": int(mol.nao_nr()),
+        "electrons": int(mol.nelectron),
+    }
+    if task.crystal:
+        facts["kmesh"] = engine.kmesh(structure, task.given.periodic, task.settings)
+    return Outcome(task.id, status, why, facts=facts)
+
+
+def compute(task: Task) -> Outcome:
+    """Compute and write one structure, unless it is done.
+
+    Parameters
+    ----------
+    task : Task
+        A structure and its place.
+
+    Returns
+    -------
+    Outcome
+        "converted" (new), "updated", "skipped" or "failed". Never raises on what a structure may
+        be; KeyboardInterrupt passes.
+    """
+    with _interruptible():
+        return _guarded(task, lambda: _compute(task))
+
+
+def _compute(task: Task) -> Outcome:
+    status, why, files = _state(task)
+    if status == "skipped":
+        return Outcome(task.id, status)
+    structure = _structure(task)
+    from threadpoolctl import threadpool_limits
+
+    from deeph_dock.codes.pyscf import from_scf
+    from deeph_dock.writing import write_calculation
+
+    with threadpool_limits(task.threads), _pyscf_threads(task.threads):
+        # PySCF wants right-handed vectors: all three with the other sign are the same lattice.
+        opposite = task.crystal and np.linalg.det(structure.lattice) < 0
+        right = replace(structure, lattice=-structure.lattice) if opposite else structure
+        mf = engine.solve(right, task.given.periodic, task.settings)
+        calculation = from_scf(mf, task.settings.smallest_overlap)
+        if opposite:
+            calculation = _with_opposite_vectors(calculation)
+        # The structure as it was given: through Bohr and back its last digit may differ.
+        own = replace(structure, lattice=calculation.structure.lattice)
+        calculation = replace(calculation, structure=structure if task.crystal else own)
+        provenance = {
+            "inputs": _hashes(task),
+            "source": task.given.source,
+            "settings": task.settings.for_kind(task.crystal),
+        }
+        with put_in_place(task.target, files) as folder:
+            written = write_calculation(calculation, folder, task.wanted, False, provenance)
+    facts = written.facts | {
+        "kind": "crystal" if task.crystal else "molecule",
+        "cycles": int(mf.cycles),
+        "energy": calculation.info.provenance["total_energy_eV"],
+        "spin": calculation.info.spin,
+        "gap": _gap(calculation),
+    }
+    if "kmesh" in calculation.info.provenance:
+        facts["kmesh"] = calculation.info.provenance["kmesh"]
+    done = "converted" if status == "new" else "updated"
+    return Outcome(task.id, done, why, written.warnings, facts)
+
+
+def _with_opposite_vectors(calculation: Calculation) -> Calculation:
+    """Change the sign of all R and k."""
+    turn = np.array([-1, -1, -1, 1, 1])
+
+    def turned(read: Callable[[], BlockMatrix]) -> Callable[[], BlockMatrix]:
+        def give() -> BlockMatrix:
+            matrix = read()
+            return replace(matrix, atom_pairs=matrix.atom_pairs * turn).sorted()
+
+        return give
+
+    matrices = {name: turned(read) for name, read in calculation.matrices.items()}
+    eigenvalues = calculation.eigenvalues
+    if eigenvalues is None:
+        return replace(calculation, matrices=matrices)
+    reference = eigenvalues()
+    reference = replace(reference, kpoints=-reference.kpoints)
+    return replace(calculation, matrices=matrices, eigenvalues=lambda: reference)
+
+
+def _gap(calculation: Calculation) -> float | None:
+    """Give the smallest distance between levels below and above the Fermi level, eV."""
+    if calculation.eigenvalues is None or calculation.info.fermi_level is None:
+        return None
+    energies, level = calculation.eigenvalues().energies, calculation.info.fermi_level
+    below, above = energies[energies <= level], energies[energies > level]
+    return float(above.min() - below.max()) if len(below) and len(above) else None
+
+
+def _structure(task: Task) -> Any:
+    """Give the structure, or raise what is wrong with it."""
+    if task.given.problem or task.given.structure is None:
+        source = task.given.source
+        problem = task.given.problem
+        raise InputError(problem if source in problem else f"{source}: {problem}")
+    return task.given.structure
+
+
+def _hashes(task: Task) -> dict[str, str]:
+    """Give the hashes by which a structure that is done is recognised."""
+    structure = task.given.structure
+    assert structure is not None
+    content = hashlib.sha256(json.dumps(task.given.periodic).encode())
+    if task.crystal:
+        content.update(structure.lattice.tobytes())
+    content.update(structure.positions.tobytes() + structure.numbers.tobytes())
+    settings = json.dumps(task.settings.for_kind(task.crystal), sort_keys=True).encode()
+    return {
+        "structure": f"sha256:{content.hexdigest()}",
+        "settings": f"sha256:{hashlib.sha256(settings).hexdigest()}",
+    }
+
+
+def _state(task: Task) -> tuple[str, str, tuple[str, ...]]:
+    """Look at the target: "new", "changed" or "skipped", why, and files written before.
+
+    Raises
+    ------
+    InputError
+        If something else is there.
+    """
+    info = task.target / "info.json"
+    if not os.path.lexists(info):
+        return "new", "", Record().files
+    try:
+        provenance = SystemInfo.read(info).provenance
+    except InputError:
+        provenance = {}
+    record = Record.of(provenance)
+    if task.redo:
+        return "changed", "asked for", record.files
+    known = provenance.get("inputs")
+    if not isinstance(known, dict) or set(known) != {"structure", "settings"}:
+        raise InputError(
+            f"{task.target}: exists and was not written by dock run; choose another destination, "
+            "or --overwrite its files"
+        )
+    _structure(task)
+    hashes = _hashes(task)
+    differ = [name for name in hashes if known.get(name) != hashes[name]]
+    there = all((task.target / name).exists() for name in record.files)
+    if not differ and there and record.asked == task.wanted:
+        return "skipped", "", record.files
+    if len(differ) == len(hashes):
+        raise InputError(
+            f"{task.target}: holds another structure with other settings; choose another "
+            "destination, or --overwrite it"
+        )
+    if differ == ["settings"]:
+        old, new = provenance.get("settings"), task.settings.for_kind(task.crystal)
+        if isinstance(old, dict):
+            keys = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+            differ = [f"settings ({', '.join(keys)})"]
+    if not differ:
+        return "changed", "other matrices asked for, or a file is missing", record.files
+    return "changed", f"changed: {', '.join(differ)}", record.files
+
+
+def _guarded(task: Task, work: Callable[[], Outcome]) -> Outcome:
+    """Turn exceptions into the outcome "failed"."""
+    start = time.perf_counter()
+    try:
+        outcome = work()
+    except InputError as error:
+        trace = traceback.format_exc() if error.__cause__ is not None else ""
+        outcome = Outcome(task.id, "failed", str(error), trace=trace)
+    except OSError as error:
+        outcome = Outcome(task.id, "failed", describe(error))
+    except MemoryError:
+        outcome = Outcome(task.id, "failed", "not enough memory; run again with fewer jobs (-j)")
+    except Exception as error:
+        reason = " ".join(f"internal error: {type(error).__name__}: {error}".split())
+        outcome = Outcome(task.id, "failed", reason, trace=traceback.format_exc())
+    return replace(outcome, seconds=time.perf_counter() - start)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a calculation also in worker processes, which ignore it otherwise."""
+    first = threading.current_thread() is threading.main_thread()
+    if not first or signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _pyscf_threads(count: int) -> Iterator[None]:
+    """Set the threads of PySCF's own loops."""
+    from pyscf.lib import num_threads
+
+    before = num_threads()
+    num_threads(count)
+    try:
+        yield
+    finally:
+        num_threads(before)
+
+
+def run(
+    tasks: Iterable[Task],
+    function: Callable[[Task], Outcome],
+    make_executor: Callable[[], Executor],
+    at_once: int = 1,
+) -> Iterator[Outcome]:
+    """Do all tasks, and give the outcomes in the order in which they come.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        From `plan`.
+    function : callable
+        `compute` or `preview`.
+    make_executor : callable
+        Makes the executor that does the work.
+    at_once : int
+        Tasks given to it before the first outcome.
+
+    Yields
+    ------
+    Outcome
+        One for each task.
+    """
+    for task, result in each(function, tasks, make_executor, at_once):
+        if isinstance(result, Exception):
+            reason = "its process died, killed or out of memory; run again with fewer jobs (-j)"
+            yield Outcome(task.id, "failed", reason)
+        else:
+            yield result
