@@ -364,23 +364,11 @@ def test_two_labels_of_one_basis_are_one_element(
 # -- spin, convergence, Gamma ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("spins", "kind"), [(2, "collinear"), (4, "non-collinear"), (8, "spin-orbit")]
-)
-def test_spin_is_refused_by_name(
-    toy_run: Callable[..., Any], tmp_path: Path, spins: int, kind: str
-) -> None:
-    toy_run(spins=spins).write(tmp_path)
-    with pytest.raises(InputError, match=rf"{spins} spin components \({kind}"):
-        SIESTA.read(tmp_path, "toy")
-
-
-def test_setup_only_run_gives_the_overlap_alone(dft_data: Data) -> None:
+def test_setup_only_run_is_named(dft_data: Data) -> None:
     calculation = SIESTA.read(dft_data("siesta/modes/graphene_hsetup"), "graphene_hsetup")
-    assert list(calculation.matrices) == ["overlap"]
+    assert calculation.unconverged == "set-up only (HSetupOnly)"
     assert calculation.info.fermi_level is None
     assert calculation.eigenvalues is None
-    assert "set-up only (HSetupOnly): the overlap alone is converted" in calculation.warnings
     converged = SIESTA.read(dft_data("siesta/bands_check/graphene"), "graphene")
     np.testing.assert_array_equal(
         calculation.matrices["overlap"]().entries, converged.matrices["overlap"]().entries
@@ -390,12 +378,12 @@ def test_setup_only_run_gives_the_overlap_alone(dft_data: Data) -> None:
 @pytest.mark.parametrize(
     "ending", ["SCF_NOT_CONV: SCF did not converge in maximum number of steps.", "killed"]
 )
-def test_run_that_did_not_converge_gives_the_overlap_alone(
+def test_run_that_did_not_converge_is_named(
     toy_run: Callable[..., Any], tmp_path: Path, ending: str
 ) -> None:
     calculation = SIESTA.read(toy_run(converged=ending).write(tmp_path), "toy")
-    assert list(calculation.matrices) == ["overlap"]
-    assert any("does not say that it converged" in line for line in calculation.warnings)
+    assert calculation.unconverged == "toy.out does not say that it converged"
+    assert calculation.info.provenance["scf_converged"] is False
 
 
 def test_run_without_output_is_converted_with_a_warning(

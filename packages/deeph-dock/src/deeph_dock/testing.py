@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.errors import InputError
+from deeph_spec.orbitals import shell_offsets
 from deeph_spec.structure import Structure
 from deeph_spec.testing import assert_hermitian
 
@@ -175,6 +176,42 @@ class CodeContract:
         overlap = calculation.matrices["overlap"]()
         error = position_error(calculation.structure, position, overlap)
         assert error <= self.position_limit, f"violated by {error:.3g} Å"
+
+
+def spin_orbit_strengths(calculation: Calculation, element: str, shell: int) -> list[float]:
+    """Project H of an atom on s_a L_a of a p shell, a = x, y, z: the coupling by each.
+
+    All three are equal and positive where the spin parts of H are right: conjugating H changes the
+    sign of two, and a wrong relation of the parts breaks the equality.
+
+    Parameters
+    ----------
+    calculation : Calculation
+        With spin-orbit coupling.
+    element : str
+        Of the first atom of this element.
+    shell : int
+        Number of the shell in the element's list; its l is 1.
+
+    Returns
+    -------
+    list of float
+        Re tr(O^dagger H) / tr(O^dagger O) with O = s_a L_a, eV.
+    """
+    info, structure = calculation.info, calculation.structure
+    hamiltonian = calculation.matrices["hamiltonian"]()
+    atom = structure.symbols.index(element)
+    (row,) = hamiltonian.rows_of(np.array([[0, 0, 0, atom, atom]]))
+    block = hamiltonian.block(int(row))
+    assert info.orbital_map[element][shell] == 1
+    rows = int(shell_offsets(info.orbital_map[element])[shell]) + np.arange(3)
+    rows = np.concatenate([rows, rows + len(block) // 2])
+    part = block[np.ix_(rows, rows)]
+    y, z, x = np.eye(3)  # the order of the format; <y| L_z |x> = i
+    momenta = [1j * (np.outer(v, u) - np.outer(u, v)) for u, v in ((y, z), (z, x), (x, y))]
+    pauli = [np.array([[0, 1], [1, 0]]), np.array([[0, -1j], [1j, 0]]), np.diag([1, -1])]
+    operators = [np.kron(a / 2, b) for a, b in zip(pauli, momenta, strict=True)]
+    return [float(np.vdot(o, part).real / np.vdot(o, o).real) for o in operators]
 
 
 def electron_count(density_matrix: BlockMatrix, overlap: BlockMatrix) -> float:

@@ -1,13 +1,13 @@
-"""SIESTA 3, 4 and 5: overlap and Hamiltonian from the HSX file and the text files beside it.
+"""SIESTA 3, 4 and 5: S, H and the density matrix, from HSX, DM and the text files beside them.
 
 A calculation is recognised by its HSX file, whatever its label; a run that wrote .ORB_INDX but no
 HSX is recognised as well, to say that it needs ``SaveHS true``. The generations of HSX (versions
-0, 1 and 2) are described in `deeph_dock.codes.siesta.hsx`. Known so far are runs without spin;
-others are refused.
+0, 1 and 2) are described in `deeph_dock.codes.siesta.hsx`, those of DM in
+`deeph_dock.codes.siesta.density`, and their spin components in `deeph_dock.codes.siesta.spins`.
 
 Which file gives what:
 
-* H, S, shells, electrons, temperature: .HSX. Fermi level: .HSX, for version 0 .EIG.
+* H, S, shells, electrons, temperature: .HSX. Density matrix: .DM. Fermi level: .HSX, for version 0 .EIG.
 * cell and positions: .HSX, for version 0 .XV, else .STRUCT_OUT, else the .fdf.
 * elements: the atomic numbers in these files or in the output, never the labels.
 * energy and length unit, convergence, functional, k-mesh: the output, whatever its name.
@@ -97,7 +97,7 @@ class Siesta:
         Returns
         -------
         Calculation
-            With "overlap", and "hamiltonian" if the run is self-consistent.
+            With "overlap", "hamiltonian", and "density_matrix" if there is a .DM file.
 
         Raises
         ------

@@ -19,9 +19,12 @@ from deeph_spec.blocks import BlockMatrix
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
 from deeph_spec.system import SystemInfo
+from numpy.typing import NDArray
 
 from deeph_dock.codes import Calculation, Eigenvalues
-from deeph_dock.codes.siesta.assembly import Pattern, find_blocks, make_pattern
+from deeph_dock.codes.siesta import spins
+from deeph_dock.codes.siesta.assembly import complete_pattern, elements_of, layout_of
+from deeph_dock.codes.siesta.density import Density, read_density
 from deeph_dock.codes.siesta.eigenvalues import (
     exact_kpoints,
     read_energies,
@@ -32,6 +35,11 @@ from deeph_dock.codes.siesta.fdf import Fdf, kmesh, read_fdf
 from deeph_dock.codes.siesta.hsx import Hsx, read_hsx
 from deeph_dock.codes.siesta.output import Output, find_output, read_output
 from deeph_dock.codes.siesta.sites import Sites, find_sites
+from deeph_dock.orbital_elements import Blocks, Pattern, find_blocks, make_pattern
+
+Int = NDArray[np.int64]
+
+_UNKNOWN = np.iinfo(np.int64).min
 
 
 class Units(NamedTuple):
@@ -50,6 +58,7 @@ class Files:
     """Files of one run; None for those that are not there."""
 
     hsx: Path | None
+    dm: Path | None
     xv: Path | None
     struct_out: Path | None
     eig: Path | None
@@ -86,6 +95,7 @@ def find_files(folder: Path, label: str) -> Files:
     inputs = sorted(p for p in folder.glob("*.fdf") if p.is_file() and read_fdf(p).label == label)
     return Files(
         hsx=named(".HSX"),
+        dm=named(".DM"),
         xv=named(".XV"),
         struct_out=named(".STRUCT_OUT"),
         eig=named(".EIG"),
@@ -108,7 +118,7 @@ def read_run(folder: Path, label: str) -> Calculation:
     Returns
     -------
     Calculation
-        With "overlap", and "hamiltonian" if the run is self-consistent.
+        With "overlap", "hamiltonian", and "density_matrix" if there is a .DM file.
 
     Raises
     ------
@@ -121,20 +131,15 @@ def read_run(folder: Path, label: str) -> Calculation:
             f"{folder}: the SIESTA run '{label}' has no HSX file; run it again with 'SaveHS true'"
         )
     hsx = read_hsx(files.hsx)
-    if hsx.spins != 1:
-        kind = {2: "collinear spin", 4: "non-collinear spin", 8: "spin-orbit coupling"}[hsx.spins]
-        raise InputError(
-            f"{files.hsx}: {hsx.spins} spin components ({kind}); only runs without spin can be "
-            "converted so far"
-        )
     fdf = read_fdf(files.fdf) if files.fdf else None
     output = read_output(files.output) if files.output else None
     printed_level = read_fermi_level(files.eig) if files.eig else None
     units = choose_units(hsx, printed_level, output)
-    columns = hsx.columns()
-    blocks = find_blocks(hsx, columns)
+    elements = elements_of(hsx.counts, hsx.columns())
+    blocks = find_blocks(hsx.atom_of_orbital, elements)
     sites = find_sites(hsx, blocks, files, units.bohr, fdf, output)
-    converged, why = _convergence(fdf, output)
+    unconverged, why = _convergence(fdf, output)
+    converged = False if unconverged else None if output is None else output.converged
     structure = Structure(
         sites.cell * units.bohr, sites.positions * units.bohr, sites.numbers[hsx.species_of_atom]
     )
@@ -144,6 +149,7 @@ def read_run(folder: Path, label: str) -> Calculation:
     info = SystemInfo.for_structure(
         structure,
         sites.orbital_map(hsx),
+        spin=spins.KINDS[hsx.spins],
         fermi_level=level,
         occupation=round(hsx.electrons, 9),
         provenance=_provenance(hsx, label, units, fdf, output, converged),
@@ -151,20 +157,29 @@ def read_run(folder: Path, label: str) -> Calculation:
 
     @cache
     def pattern() -> Pattern:
-        return make_pattern(hsx, columns, blocks, sites.cells)
+        return complete_pattern(hsx, elements, blocks, sites.cells)
 
     def overlap() -> BlockMatrix:
         return pattern().fill(hsx.overlap(), 1.0)
 
     def hamiltonian() -> BlockMatrix:
-        return pattern().fill(hsx.hamiltonian(), units.rydberg)
+        return spins.hamiltonian(pattern(), hsx.hamiltonian, hsx.spins, units.rydberg)
+
+    def density_matrix() -> BlockMatrix:
+        assert files.dm is not None
+        density = read_density(files.dm, hsx)
+        places = _density_pattern(density, hsx, blocks, sites.cells)
+        return spins.density_matrix(places, density.component, hsx.spins)
 
     def eigenvalues() -> Eigenvalues:
         return _eigenvalues(files, hsx, sites, fdf, output)
 
-    matrices: dict[str, Callable[[], BlockMatrix]] = {"overlap": overlap}
-    if converged is not False:
-        matrices["hamiltonian"] = hamiltonian
+    matrices: dict[str, Callable[[], BlockMatrix]] = {
+        "overlap": overlap,
+        "hamiltonian": hamiltonian,
+    }
+    if files.dm is not None:
+        matrices["density_matrix"] = density_matrix
     printed = files.eig is not None and converged is not False
     return Calculation(
         structure,
@@ -172,7 +187,34 @@ def read_run(folder: Path, label: str) -> Calculation:
         matrices,
         eigenvalues=eigenvalues if printed else None,
         warnings=(*why, *sites.warnings, *_further_warnings(files, hsx, output, level, converged)),
+        unconverged=unconverged,
     )
+
+
+def _density_pattern(density: Density, hsx: Hsx, blocks: Blocks, cells: Int) -> Pattern:
+    """Find the place of every element of a density matrix, by the lattice vectors of H."""
+    elements = elements_of(density.counts, density.columns)
+    own = find_blocks(hsx.atom_of_orbital, elements)
+    atoms = len(hsx.species_of_atom)
+
+    def keys(some: Blocks) -> Int:
+        return (some.images * atoms + some.atoms[:, 0]) * atoms + some.atoms[:, 1]
+
+    known, wanted = keys(blocks), keys(own)  # both increase
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    found = cells[at]
+    missing = known[at] != wanted
+    if missing.any():
+        _, first = np.unique(blocks.images, return_index=True)
+        table = np.full((hsx.images, 3), _UNKNOWN)
+        table[blocks.images[first]] = cells[first]
+        found = np.where(missing[:, None], table[own.images], found)
+        if hsx.folded or (found == _UNKNOWN).any():
+            raise InputError(
+                f"{density.path}: connects atoms that {hsx.path.name} does not, and their periodic "
+                "image is not known: of another step of the run"
+            )
+    return make_pattern(layout_of(hsx), elements, own, found, density.path)
 
 
 def choose_units(hsx: Hsx, printed_level: float | None, output: Output | None) -> Units:
@@ -202,17 +244,15 @@ def choose_units(hsx: Hsx, printed_level: float | None, output: Output | None) -
     return SIESTA_4 if hsx.version == 0 else SIESTA_5
 
 
-def _convergence(fdf: Fdf | None, output: Output | None) -> tuple[bool | None, tuple[str, ...]]:
-    """Tell whether the run is self-consistent, and what to say about it."""
+def _convergence(fdf: Fdf | None, output: Output | None) -> tuple[str, tuple[str, ...]]:
+    """Say why the run is not self-consistent, if it is not, and warn if nobody knows."""
     if fdf is not None and fdf.flag("HSetupOnly"):
-        return False, ("set-up only (HSetupOnly): the overlap alone is converted",)
+        return "set-up only (HSetupOnly)", ()
     if output is None:
-        return None, ("no output of SIESTA found: whether the run converged is not known",)
+        return "", ("no output of SIESTA found: whether the run converged is not known",)
     if output.converged is False:
-        return False, (
-            f"{output.path.name} does not say that it converged: the overlap alone is converted",
-        )
-    return output.converged, ()
+        return f"{output.path.name} does not say that it converged", ()
+    return "", ()
 
 
 def _further_warnings(
@@ -279,10 +319,12 @@ def _eigenvalues(
     """Read .EIG and .KP."""
     assert files.eig is not None
     energies = read_energies(files.eig)
-    if energies.shape[2] != hsx.orbitals or energies.shape[0] != 1:
+    channels, _, bands = energies.shape
+    expected = 2 if hsx.spins == 2 else 1, hsx.orbitals * (2 if hsx.spins > 2 else 1)
+    if (channels, bands) != expected:
         raise InputError(
-            f"{files.eig}: {energies.shape[2]} bands for {hsx.orbitals} orbitals of the HSX file: "
-            "not of the same run"
+            f"{files.eig}: {bands} bands in {channels} spin channels, {hsx.path.name} has "
+            f"{hsx.orbitals} orbitals and {hsx.spins} spin components: not of the same run"
         )
     kcell, kshift = _mesh(hsx, fdf, output)
     if files.kp is not None:

@@ -17,12 +17,13 @@ from deeph_spec.errors import InputError
 from deeph_spec.structure import SYMBOLS
 from numpy.typing import NDArray
 
-from deeph_dock.codes.siesta.assembly import Blocks, cells_from_vectors, nearest_cells
+from deeph_dock.codes.siesta.assembly import cells_from_vectors, nearest_cells
 from deeph_dock.codes.siesta.fdf import Fdf, species_numbers
 from deeph_dock.codes.siesta.fdf import geometry as read_fdf_geometry
 from deeph_dock.codes.siesta.geometry import Geometry, read_struct_out, read_xv
 from deeph_dock.codes.siesta.hsx import Hsx
 from deeph_dock.codes.siesta.output import Output
+from deeph_dock.orbital_elements import Blocks
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]

@@ -1,0 +1,122 @@
+"""DM: the file in which SIESTA keeps the density matrix, both generations known.
+
+The generation is recognised by the length of the first record:
+
+=================  =====================================================================
+first record       written by
+=================  =====================================================================
+8 bytes            SIESTA up to 4.0: orbitals, spin components
+20 bytes           SIESTA 4.1 and later: the same, and the images along the three vectors
+=================  =====================================================================
+
+Then the number of elements of each row, the columns of each row, and for each spin component the
+elements of each row, in double precision. Columns are those of the supercell of the HSX file, of
+which this file says nothing but its size; the elements need not be those of H.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from deeph_spec.errors import InputError
+from numpy.typing import NDArray
+
+from deeph_dock.codes.siesta.hsx import Hsx
+from deeph_dock.codes.siesta.records import Records
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+_LARGEST = 1e3
+"""Elements of a density matrix beyond this are no physics."""
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """What a DM file holds; the elements are read when they are asked for.
+
+    Attributes
+    ----------
+    counts : (N,) int64
+        Elements of each row.
+    columns : (elements,) int32
+        Column of each element in the supercell, from 0.
+    spins : int
+        Spin components: 1, 2, 4 or 8.
+    """
+
+    path: Path
+    counts: Int
+    columns: NDArray[np.int32]
+    spins: int
+    _records: Records = field(kw_only=True, repr=False)
+    _start: int = field(kw_only=True, repr=False)
+
+    def component(self, spin: int) -> Float:
+        """Read one spin component, (elements,)."""
+        size = int(self.counts.sum()) * 8 + 8 * len(self.counts)
+        values = self._records.rows(
+            "density matrix", self._start + spin * size, self.counts, np.float64
+        )
+        if not (values.min() > -_LARGEST and values.max() < _LARGEST):  # false for NaN, too
+            raise InputError(
+                f"{self.path}: density matrix: holds NaN or absurd numbers ({values.min():.3g}.."
+                f"{values.max():.3g}); the run went wrong, or the file is damaged"
+            )
+        return values
+
+
+def read_density(path: Path, hsx: Hsx) -> Density:
+    """Read everything but the elements of a DM file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    hsx : Hsx
+        The HSX file of the same run.
+
+    Returns
+    -------
+    Density
+        Where its elements are, and a method that reads them.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or not of the run.
+    """
+    records = Records(path, first_lengths=(8, 20))
+    length = (records.next_length() or 0) // 4
+    orbitals, spins, *images = records.read("sizes", (np.int32, length))[0].tolist()
+    if orbitals != hsx.orbitals or spins != hsx.spins:
+        raise InputError(
+            f"{path}: sizes: {orbitals} orbitals and {spins} spin components, {hsx.path.name} has "
+            f"{hsx.orbitals} and {hsx.spins}: not of the same run, or damaged"
+        )
+    if images and int(np.prod(np.array(images, dtype=np.int64))) != hsx.images:
+        raise InputError(
+            f"{path}: sizes: a supercell of {images} cells, {hsx.path.name} has {hsx.images} in "
+            "all: of another step of the run; run SIESTA again with the last geometry"
+        )
+    counts = records.read("elements in each row", (np.int32, orbitals))[0].astype(np.int64)
+    if counts.min() < 1:
+        raise InputError(f"{path}: elements in each row: a row has {counts.min()}; damaged")
+    columns_at = records.skip_rows("column indices", counts, 4)
+    start = records.at
+    for _ in range(spins):
+        records.skip_rows("density matrix", counts, 8)
+    if records.next_length() is not None or records.at != len(records):
+        raise InputError(
+            f"{path}: {len(records) - records.at} bytes follow where the density matrix ends; the "
+            "file is damaged, or of a generation that is not known"
+        )
+    columns = records.rows("column indices", columns_at, counts, np.int32) - np.int32(1)
+    if columns.min() < 0 or columns.max() >= hsx.orbitals * hsx.images:
+        raise InputError(
+            f"{path}: column indices: found {columns.min() + 1}..{columns.max() + 1}, expected "
+            f"1..{hsx.orbitals * hsx.images}; the file is damaged"
+        )
+    return Density(path, counts, columns, spins, _records=records, _start=start)
