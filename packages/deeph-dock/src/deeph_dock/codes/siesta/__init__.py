@@ -7,7 +7,8 @@ HSX is recognised as well, to say that it needs ``SaveHS true``. The generations
 
 Which file gives what:
 
-* H, S, shells, electrons, temperature: .HSX. Density matrix: .DM. Fermi level: .HSX, for version 0 .EIG.
+* H, S, shells, electrons, temperature: .HSX. Fermi level: .HSX, for version 0 .EIG.
+* density matrix: .DM.
 * cell and positions: .HSX, for version 0 .XV, else .STRUCT_OUT, else the .fdf.
 * elements: the atomic numbers in these files or in the output, never the labels.
 * energy and length unit, convergence, functional, k-mesh: the output, whatever its name.
