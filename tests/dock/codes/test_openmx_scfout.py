@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -596,6 +597,22 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, name: str) -> N
     key = {"density": "density_matrix", "position": "position_matrix"}.get(name, name)
     with pytest.raises(InputError, match="holds NaN or absurd numbers"):
         calculation.matrices[key]()
+    for other in {"overlap", "hamiltonian", "density_matrix"} - {key}:
+        calculation.matrices[other]()  # what is not asked for is not touched
+
+
+def test_memory_is_that_of_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = toy_run(3, ("C", "O"), 8, "soc")
+    calculation = OPENMX.read(run.write(tmp_path), "toy")
+    calculation.matrices["overlap"]()  # finds the places of the blocks
+    monkeypatch.setattr("deeph_dock.codes.openmx.matrices._PIECE", 2**11)
+    for read in calculation.matrices.values():
+        tracemalloc.start()
+        size = read().nbytes
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert size > 300_000
+        assert peak < 1.5 * size
 
 
 def _overlap_program(run: ToyRun, folder: Path, processes: int = 2) -> Path:
