@@ -290,6 +290,26 @@ def test_bands_of_another_run_are_not_used(dft_data: Data, tmp_path: Path) -> No
         calculation.eigenvalues()
 
 
+def test_damaged_bands_are_named(dft_data: Data, tmp_path: Path) -> None:
+    """Cut anywhere, or with another character: named, or one number is wrong."""
+    folder = _copy(dft_data, tmp_path, "modes/Fe_bcc_collinear")
+    path = folder / "openmx.Band"
+    whole = path.read_bytes()
+    calculation = OPENMX.read(folder, "openmx")
+    assert calculation.eigenvalues is not None
+    rng = np.random.default_rng(3)
+    named: list[str] = []
+    for at in [*rng.integers(0, 400, 80).tolist(), *rng.integers(0, len(whole), 80).tolist()]:
+        for damaged in (whole[:at], whole[:at] + b"*" + whole[at + 1 :]):
+            path.write_bytes(damaged)
+            try:
+                calculation.eigenvalues()
+            except InputError as error:
+                named.append(str(error))
+    assert len(named) > 250
+    assert all("openmx.Band: " in message for message in named)
+
+
 def test_bands_along_a_path_in_another_cell_are_those_of_this_one(
     dft_data: Data, tmp_path: Path
 ) -> None:

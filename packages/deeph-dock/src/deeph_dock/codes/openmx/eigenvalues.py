@@ -78,9 +78,12 @@ def read_band(path: Path, expected: Expected) -> Eigenvalues:
     """
     with open(path, encoding="ascii", errors="replace") as file:
         text = file.read()
-    head = text.split(None, 13)
-    values = _numbers(path, head[:12])
-    level, reciprocal = values[2], values[3:].reshape(3, 3)
+    lines = text.splitlines()
+    counted = lines[2].split()[:1] if len(lines) > 2 else []
+    values = _numbers(path, " ".join(lines[:2]).split() + counted)
+    if len(values) != 13:
+        raise InputError(f"{path}: not 13 numbers in the first three lines; it was cut")
+    level, reciprocal = values[2], values[3:12].reshape(3, 3)
     if int(values[0].clip(0, 1e9)) != expected.bands:
         raise InputError(
             f"{path}: {values[0]:g} bands, the matrices have {expected.bands}: not of the same run"
@@ -90,8 +93,7 @@ def read_band(path: Path, expected: Expected) -> Eigenvalues:
             f"{path}: Fermi level {level:.9g} Hartree, the matrices have "
             f"{expected.fermi_level:.9g}: not of the same run"
         )
-    lines = text.splitlines()
-    paths = int(_numbers(path, lines[2].split()[:1])[0].clip(0, 1e6)) if len(lines) > 2 else 0
+    paths = int(values[12].clip(0, 1e6))
     table = _numbers(path, " ".join(lines[3 + paths :]).split())
     width = 4 + expected.bands
     if not len(table) or len(table) % (width * expected.spins):
