@@ -52,12 +52,14 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "bandstructures": {"deeph_spec", "electrons"},
         "places": {"deeph_spec"},
         "executors": {"deeph_spec"},
+        "workers": {"deeph_spec", "executors"},
+        "outcomes": {"deeph_spec", "executors"},
         "discovery": {"deeph_spec", "codes"},
         "reference": {"deeph_spec", "codes"},
         "proofs": {"deeph_spec", "codes", "electrons"},
         "writing": {"deeph_spec", "codes", "places", "reference"},
         "conversion": {
-            "deeph_spec", *_READ, "metrics", "exports", "plots", "discovery", "places", "executors",
+            "deeph_spec", *_READ, "metrics", "exports", "plots", "discovery", "outcomes", "places",
             "writing",
         },
         "engines": {
@@ -67,7 +69,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "testing": {"deeph_spec", "codes", "electrons", "proofs"},
         "cli": {
             "deeph_spec", *_READ, "bandstructures", "checking", "conversion", "discovery", "engines",
-            "executors", "exports", "metrics", "error_maps", "plots",
+            "executors", "exports", "metrics", "error_maps", "plots", "workers",
         },
         "__init__": set(),
     },

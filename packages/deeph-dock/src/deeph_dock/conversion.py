@@ -13,19 +13,17 @@ files that this program writes are replaced.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from deeph_spec.errors import InputError
 from deeph_spec.files import sha256
 
 from deeph_dock.codes import load
 from deeph_dock.discovery import WANTED, Job, dataset_folder, plan
-from deeph_dock.executors import each
+from deeph_dock.outcomes import Outcome, describe, guarded, outcomes_of
 from deeph_dock.places import Record, put_in_place, remove_leftovers, sole_writer
 
 __all__ = [
@@ -34,6 +32,7 @@ __all__ = [
     "Outcome",
     "convert",
     "dataset_folder",
+    "describe",
     "plan",
     "preload",
     "preview",
@@ -60,37 +59,6 @@ def preload(jobs: Iterable[Job]) -> tuple[str, ...]:
     return ("deeph_dock.writing", *sorted(f"{module}.run" for module in readers))
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one job.
-
-    Attributes
-    ----------
-    id : str
-    status : str
-        "converted", "updated" (an input had changed), "skipped" (done before), "failed";
-        in a preview "new", "changed" instead of the first two.
-    reason : str
-        Why it failed, one line.
-    warnings : tuple of str
-        What the user should know.
-    facts : dict
-        atoms, orbitals, pairs, empty_overlaps (pairs whose overlap is zero), bytes, ...
-    seconds : float
-        Wall time.
-    trace : str
-        Where an unexpected error occurred.
-    """
-
-    id: str
-    status: str
-    reason: str = ""
-    warnings: tuple[str, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-    trace: str = ""
-
-
 def preview(job: Job) -> Outcome:
     """Say what `convert` would do with a job.
 
@@ -104,7 +72,7 @@ def preview(job: Job) -> Outcome:
     Outcome
         "new", "changed", "skipped" or "failed"; the matrices are not read.
     """
-    return _guarded(job, lambda: Outcome(job.id, _state(job, _digests(job)).status))
+    return guarded(job.id, lambda: Outcome(job.id, _state(job, _digests(job)).status))
 
 
 def convert(job: Job) -> Outcome:
@@ -120,32 +88,7 @@ def convert(job: Job) -> Outcome:
     Outcome
         Never raises on what a calculation may hold; KeyboardInterrupt passes.
     """
-    return _guarded(job, lambda: _convert(job))
-
-
-def _guarded(job: Job, work: Callable[[], Outcome]) -> Outcome:
-    """Turn exceptions into the outcome "failed"."""
-    start = time.perf_counter()
-    try:
-        outcome = work()
-    except InputError as error:
-        outcome = Outcome(job.id, "failed", str(error))
-    except OSError as error:
-        outcome = Outcome(job.id, "failed", describe(error))
-    except MemoryError:
-        outcome = Outcome(job.id, "failed", "not enough memory; run again with fewer jobs (-j)")
-    except Exception as error:
-        import traceback
-
-        reason = " ".join(f"internal error: {type(error).__name__}: {error}".split())
-        outcome = Outcome(job.id, "failed", reason, trace=traceback.format_exc())
-    return replace(outcome, seconds=time.perf_counter() - start)
-
-
-def describe(error: OSError) -> str:
-    """Say in one line what the operating system refused, and where."""
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
+    return guarded(job.id, lambda: _convert(job))
 
 
 def _convert(job: Job) -> Outcome:
@@ -258,9 +201,4 @@ def run(
     KeyboardInterrupt
         After the outcomes of the jobs that were under way.
     """
-    for job, result in each(function, jobs, make_executor, at_once):
-        if isinstance(result, Exception):
-            reason = "its process died, killed or out of memory; run again with fewer jobs (-j)"
-            yield Outcome(job.id, "failed", reason)
-        else:
-            yield result
+    yield from outcomes_of(function, jobs, make_executor, at_once)

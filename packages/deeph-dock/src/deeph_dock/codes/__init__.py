@@ -31,6 +31,8 @@ CODES: dict[str, str] = {
     "openmx": "deeph_dock.codes.openmx:OPENMX",
     "abacus": "deeph_dock.codes.abacus:ABACUS",
     "fhi-aims": "deeph_dock.codes.fhi_aims:FHI_AIMS",
+    "deeph-legacy": "deeph_dock.codes.deeph_legacy:DEEPH_LEGACY",
+    "quantum-espresso": "deeph_dock.codes.quantum_espresso:QUANTUM_ESPRESSO",
 }
 """Name of each code on the command line, and where its object is."""
 ENTRY_POINT_GROUP = "deeph_dock.codes"
