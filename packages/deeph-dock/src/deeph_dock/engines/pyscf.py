@@ -19,7 +19,7 @@ from deeph_spec.structure import Structure
 MOLECULE_BASIS = "def2-svp"
 CRYSTAL_BASIS = "gth-dzvp-molopt-sr"
 GRID_LEVEL = 4
-"""Atom-centred grids of molecules, PySCF's 0 to 9: H turns with the molecule to about 1e-5 eV."""
+"""Atom-centred grids of molecules, 0 to 9 in PySCF: H turns with the molecule to 1e-6 eV."""
 ENERGY_TOLERANCE, GRADIENT_TOLERANCE = 1e-10, 2e-7
 """Hartree; eigenvalues of H[rho] and those printed then agree to about 1e-6 eV."""
 _LEFT_OUT = 1e-9
@@ -311,7 +311,9 @@ def _configured(mf: Any, settings: Settings) -> Any:
     mf.xc = _functional(settings)
     mf.conv_tol, mf.conv_tol_grad = ENERGY_TOLERANCE, GRADIENT_TOLERANCE
     mf.max_cycle = settings.cycles
-    mf.chkfile = None
+    temporary, mf.chkfile = getattr(mf, "_chkfile", None), None
+    if temporary is not None:
+        temporary.close()
     if settings.smearing:
         mf = mf.smearing(settings.smearing / _hartree(), "fermi")
     return mf

@@ -11,10 +11,10 @@ n3 a3. Two ways out of that:
   at any k once the density is there. It is evaluated on a mesh so fine that of two atoms no more
   than one image is within reach: then H(R) is exact, and so are bands between the points of the
   SCF mesh, whatever that was.
-* Exact exchange (hybrids, Hartree-Fock) and +U are known at the points of the SCF mesh only. The
-  sum is given to the nearest images of each two atoms, in equal parts where several are as near.
-  H(k) at the points of the mesh is exact, between them it is interpolated; how large H(R) still is
-  at the largest distances tells how well.
+* Exact exchange (hybrids, Hartree-Fock), +U and generalised spins are known at the points of the
+  SCF mesh only. The sum is given to the nearest images of each two atoms, in equal parts where
+  several are as near. H(k) at the points of the mesh is exact, between them it is interpolated;
+  how large H(R) still is at the largest distances tells how well.
 
 Reach: two atoms have a block if two of their orbitals can overlap by `smallest_overlap` at that
 distance; this depends on the elements' bases alone. The density matrix, rho(R) = 1/N sum_k
@@ -115,8 +115,8 @@ def crystal(mf: Any, orbitals: Orbitals, spin: str, smallest_overlap: float) -> 
     if not local:
         if mesh is None or any(2 * shift % 1 for shift in mesh[1]):
             raise InputError(
-                "from_scf: exact exchange or +U on k-points that are not a full mesh with k and "
-                "-k; use cell.make_kpts([n1, n2, n3])"
+                "from_scf: exact exchange, +U or generalised spins on k-points that are not a "
+                "full mesh with k and -k; use cell.make_kpts([n1, n2, n3])"
             )
         edge = 0.45 * shortest(np.array(mesh[0])[:, None] * lattice)
         largest = _beyond(edge, lattice, positions, *interpolated(), orbitals) * HARTREE2EV
@@ -163,7 +163,8 @@ def with_kpoints(mf: Any) -> Any:
 def _is_local(mf: Any) -> bool:
     """Whether H(k) at any k follows from the density."""
     numint = getattr(mf, "_numint", None)
-    if numint is None or not hasattr(mf, "xc"):
+    # Of generalised objects PySCF 2.14 evaluates the potential on the SCF mesh only.
+    if numint is None or not hasattr(mf, "xc") or mf.istype("KGHF"):
         return False
     return not (numint.libxc.is_hybrid_xc(mf.xc) or mf.do_nlc() or hasattr(mf, "U_idx"))
 
