@@ -23,7 +23,7 @@ from deeph_spec.system import SystemInfo
 from deeph_spec.validation import Finding, consistency_findings, validate_folder
 
 from deeph_dock.codes import Eigenvalues, Found, load
-from deeph_dock.executors import each
+from deeph_dock.executors import describe_loss, each
 from deeph_dock.proofs import (
     TELLING_OVERLAP,
     EigenvalueDeviation,
@@ -360,8 +360,7 @@ def run(
     """
     for task, result in each(check, tasks, make_executor, at_once):
         if isinstance(result, Exception):
-            reason = "its process died, killed or out of memory; run again with fewer jobs (-j)"
-            yield Row(task.id, failures=(reason,))
+            yield Row(task.id, failures=(describe_loss(result),))
         else:
             yield result
 

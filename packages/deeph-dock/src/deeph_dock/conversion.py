@@ -27,6 +27,7 @@ from deeph_dock.outcomes import Outcome, describe, guarded, outcomes_of
 from deeph_dock.places import Record, put_in_place, remove_leftovers, sole_writer
 
 __all__ = [
+    "PRELOAD",
     "WANTED",
     "Job",
     "Outcome",
@@ -34,7 +35,6 @@ __all__ = [
     "dataset_folder",
     "describe",
     "plan",
-    "preload",
     "preview",
     "remove_leftovers",
     "run",
@@ -42,21 +42,8 @@ __all__ = [
 ]
 
 
-def preload(jobs: Iterable[Job]) -> tuple[str, ...]:
-    """Give the modules that workers need for some jobs.
-
-    Parameters
-    ----------
-    jobs : iterable of Job
-        From `plan`.
-
-    Returns
-    -------
-    tuple of str
-        Names; one that does not exist costs nothing.
-    """
-    readers = {type(load(job.run.code)).__module__ for job in jobs}
-    return ("deeph_dock.writing", *sorted(f"{module}.run" for module in readers))
+PRELOAD = ("deeph_dock.writing",)
+"""Modules that workers need for every job."""
 
 
 def preview(job: Job) -> Outcome:

@@ -10,7 +10,10 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,15 +56,38 @@ def local_executor(jobs: int, preload: Sequence[str] = ()) -> Executor:
     """
     if jobs <= 1:
         return InThisProcess()
-    import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    # Forking this process would copy the threads of numerical libraries in any state.
-    server = "forkserver" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if server else "spawn")
-    if server:
-        context.set_forkserver_preload(["__main__", *preload])
+    context = start_server(preload)
     return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker)
+
+
+def start_server(preload: Sequence[str] = ()) -> BaseContext:
+    """Start the process of which workers are copies, unless it is there.
+
+    It imports what workers need while this process goes on.
+
+    Parameters
+    ----------
+    preload : sequence of str
+        Modules to import; those of the first call count.
+
+    Returns
+    -------
+    BaseContext
+        Makes workers.
+    """
+    import multiprocessing
+
+    # Forking this process would copy the threads of numerical libraries in any state.
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *preload])
+    forkserver.ensure_running()
+    return context
 
 
 def _begin_worker() -> None:
@@ -144,13 +170,13 @@ def each(
                 yield from _one_by_one(function, suspects, make_executor)
                 executor = make_executor()
     except KeyboardInterrupt:
-        for future in running:
-            future.cancel()
-        for future in wait(running).done:
-            if not future.cancelled():
-                yield running[future], _result(future)
+        begun = {future for future in running if not future.cancel()}
+        for future in wait(begun).done:
+            yield running[future], _result(future)
         raise
     finally:
+        for future in running:
+            future.cancel()
         executor.shutdown(wait=True, cancel_futures=True)
 
 
@@ -171,3 +197,22 @@ def _result(future: Future[Any]) -> Any:
     if isinstance(error, Exception):
         return error
     raise error
+
+
+def describe_loss(error: Exception) -> str:
+    """Say in one line why an item has no result.
+
+    Parameters
+    ----------
+    error : Exception
+        From `each`.
+
+    Returns
+    -------
+    str
+        Reason, and what to do.
+    """
+    name = type(error).__name__
+    if isinstance(error, BrokenExecutor) or name == "KilledWorker":  # the latter is Dask's
+        return "its process died, killed or out of memory; run again with fewer jobs (-j)"
+    return f"a worker could not do it: {name}: {' '.join(str(error).split())}"

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from deeph_spec.errors import InputError
 
-from deeph_dock.executors import each
+from deeph_dock.executors import describe_loss, each
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,6 @@ def outcomes_of(
     """
     for piece, result in each(function, pieces, make_executor, at_once):
         if isinstance(result, Exception):
-            reason = "its process died, killed or out of memory; run again with fewer jobs (-j)"
-            yield Outcome(piece.id, "failed", reason)
+            yield Outcome(piece.id, "failed", describe_loss(result))
         else:
             yield result

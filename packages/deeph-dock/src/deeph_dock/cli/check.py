@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +36,12 @@ def check(
         bool, typer.Option("--full", help="All pairs and k-points of large structures, not a part.")
     ] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
+    executor: Annotated[
+        str, typer.Option(metavar="KIND", help="Where: local, mpi (under mpiexec) or dask.")
+    ] = "local",
+    scheduler: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Of Dask, or its scheduler file.")
+    ] = "",
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
     ] = None,
@@ -48,20 +54,9 @@ def check(
 
     Example: dock check data
     """
-    from functools import partial
+    from deeph_dock.checking import dataset_findings
 
-    from deeph_dock.checking import Task, dataset_findings, run, runs_by_id, structures
-    from deeph_dock.cli.progress import with_progress
-    from deeph_dock.executors import local_executor
-
-    folders = structures(dataset)
-    raw = runs_by_id(runs, folders) if runs is not None else {}
-    tasks = [Task(id, path, raw.get(id), not full) for id, path in folders.items()]
-    jobs = min(jobs, len(tasks))
-    make = partial(local_executor, jobs, ("deeph_dock.checking",))
-    rows = list(
-        with_progress(run(tasks, make, jobs + 1 if jobs > 1 else 1), len(tasks), "checking")
-    )
+    folders, rows = _check_all(dataset, runs, full, jobs, executor, scheduler)
     order = {id: number for number, id in enumerate(folders)}
     rows.sort(key=lambda row: order[row.id])
     common = dataset_findings(dataset)
@@ -81,6 +76,25 @@ def check(
     typer.echo(_conclusion(rows, failed, broken))
     if failed or broken:
         raise typer.Exit(1)
+
+
+def _check_all(
+    dataset: Path, runs: Path | None, full: bool, jobs: int, kind: str, scheduler: str
+) -> tuple[Mapping[str, Path], list[Row]]:
+    """Find the structures and check them all."""
+    from deeph_dock.checking import Task, run, runs_by_id, structures
+    from deeph_dock.cli.progress import with_progress
+    from deeph_dock.workers import Request, workers
+
+    with workers(kind, Request(jobs, scheduler, ("deeph_dock.checking",))) as pool:
+        if pool.title:  # elsewhere, where this folder need not be the current one
+            dataset, runs = dataset.absolute(), runs and runs.absolute()
+        folders = structures(dataset)
+        raw = runs_by_id(runs, folders) if runs is not None else {}
+        tasks = [Task(id, path, raw.get(id), not full) for id, path in folders.items()]
+        pool = pool.for_items(len(tasks))
+        rows = run(tasks, pool.make, pool.at_once)
+        return folders, list(with_progress(rows, len(tasks), "checking"))
 
 
 def _print_table(rows: Sequence[Row]) -> None:

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deeph_dock.cli.reports import (
+    print_failures,
+    print_trace,
+    print_warnings,
+    some,
+    write_report,
+)
+
 if TYPE_CHECKING:
     from deeph_dock.conversion import Job, Outcome
+    from deeph_dock.workers import Workers
 
 
 def convert(
@@ -45,6 +54,12 @@ def convert(
         typer.Option("--flatten", help="Join the names of nested folders: a/b becomes a__b."),
     ] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
+    executor: Annotated[
+        str, typer.Option(metavar="KIND", help="Where: local, mpi (under mpiexec) or dask.")
+    ] = "local",
+    scheduler: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Of Dask, or its scheduler file.")
+    ] = "",
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Convert again what is done, also over other data."),
@@ -69,26 +84,32 @@ def convert(
 
     from deeph_spec.errors import InputError
 
-    from deeph_dock.conversion import dataset_folder, plan, preview
+    from deeph_dock.conversion import PRELOAD, dataset_folder, plan, preview
+    from deeph_dock.workers import Request, workers
 
     *sources, destination = paths
     if not sources:
         raise InputError(
             f"one folder given ({destination}), two are needed: dock convert SRC... DST"
         )
-    found = [
-        replace(job, wanted=_wanted(only), redo=overwrite, allow_unconverged=allow_unconverged)
-        for job in plan(sources, destination, code, flatten)
-    ]
-    typer.echo(f"{len(found)} {_kinds(found)} calculation{_s(found)} in {_names(sources)}")
-    top = dataset_folder(destination)
-    if dry_run:
-        outcomes = [preview(job) for job in found]
-        _print_preview(outcomes, top)
-    else:
-        outcomes = _convert_all(found, top, jobs)
+    wanted = _wanted(only)
+    with workers(executor, Request(jobs, scheduler, PRELOAD)) as pool:
+        if pool.title:  # elsewhere, where this folder need not be the current one
+            sources, destination = [path.absolute() for path in sources], destination.absolute()
+        found = [
+            replace(job, wanted=wanted, redo=overwrite, allow_unconverged=allow_unconverged)
+            for job in plan(sources, destination, code, flatten)
+        ]
+        by = f", by {pool.title}" if pool.title else ""
+        typer.echo(f"{len(found)} {_kinds(found)} calculation{_s(found)} in {_names(sources)}{by}")
+        top = dataset_folder(destination)
+        if dry_run:
+            outcomes = [preview(job) for job in found]
+            _print_preview(outcomes, top)
+        else:
+            outcomes = _convert_all(found, top, pool.for_items(len(found)))
     if report is not None:
-        _write_report(report, outcomes)
+        write_report(report, outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -113,16 +134,13 @@ def _wanted(only: str | None) -> tuple[str, ...]:
     return tuple(name for name in WANTED if name in names)
 
 
-def _convert_all(found: Sequence[Job], top: Path, jobs: int) -> list[Outcome]:
+def _convert_all(found: Sequence[Job], top: Path, pool: Workers) -> list[Outcome]:
     """Convert everything and print the summary, also when interrupted."""
     import time
-    from functools import partial
 
     from deeph_dock.cli.progress import with_progress
-    from deeph_dock.conversion import convert, preload, remove_leftovers, run, sole_writer
-    from deeph_dock.executors import local_executor
+    from deeph_dock.conversion import convert, remove_leftovers, run, sole_writer
 
-    jobs = min(jobs, len(found))
     outcomes: list[Outcome] = []
     start = time.monotonic()
     try:
@@ -132,21 +150,13 @@ def _convert_all(found: Sequence[Job], top: Path, jobs: int) -> list[Outcome]:
                 typer.echo(
                     f"removed {removed} unfinished folder{'s' * (removed > 1)} of a killed run"
                 )
-            make = partial(local_executor, jobs, preload(found))
-            done = run(found, convert, make, jobs + 1 if jobs > 1 else 1)
+            done = run(found, convert, pool.make, pool.at_once)
             for outcome in with_progress(done, len(found), "converting"):
                 outcomes.append(outcome)
-                if outcome.trace and _debugging():
-                    typer.echo(outcome.trace, err=True)
+                print_trace(outcome)
     finally:
         _print_summary(outcomes, len(found), top, time.monotonic() - start)
     return outcomes
-
-
-def _debugging() -> bool:
-    import sys
-
-    return "--debug" in sys.argv
 
 
 def _kinds(found: Sequence[Job]) -> str:
@@ -174,8 +184,8 @@ def _print_preview(outcomes: Sequence[Outcome], top: Path) -> None:
     for status, meaning in meanings.items():
         ids = [outcome.id for outcome in outcomes if outcome.status == status]
         if ids:
-            typer.echo(f"{len(ids):6d}  {meaning}: {_some(ids)}")
-    _print_failures(outcomes)
+            typer.echo(f"{len(ids):6d}  {meaning}: {some(ids)}")
+    print_failures(outcomes)
     typer.echo(f"nothing was written to {top} (dry run)")
 
 
@@ -194,7 +204,7 @@ def _print_summary(outcomes: Sequence[Outcome], total: int, top: Path, seconds: 
         typer.echo(
             f"{len(done):6d}  converted to {top} in {seconds:.1f} s"
             + (f", {again} of them again" if again else "")
-            + f": {_some(list(formulas))}, {pairs} pairs of atoms, {size:.1f} MB"
+            + f": {some(list(formulas))}, {pairs} pairs of atoms, {size:.1f} MB"
         )
         empty = sum(outcome.facts.get("empty_overlaps", 0) for outcome in done)
         if empty:
@@ -206,40 +216,5 @@ def _print_summary(outcomes: Sequence[Outcome], total: int, top: Path, seconds: 
         typer.echo(f"{len(having('skipped')):6d}  skipped: done before, inputs unchanged")
     if len(outcomes) < total:
         typer.echo(f"{total - len(outcomes):6d}  not started; run the same command again to go on")
-    _print_failures(outcomes)
-    _print_warnings(outcomes)
-
-
-def _print_failures(outcomes: Sequence[Outcome]) -> None:
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    if failed:
-        typer.echo(f"{len(failed):6d}  failed")
-    for outcome in failed:
-        typer.echo(f"        {outcome.id}: {outcome.reason}")
-
-
-def _print_warnings(outcomes: Iterable[Outcome]) -> None:
-    """Print each warning once, with the structures it is about."""
-    about: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        for warning in outcome.warnings:
-            about.setdefault(warning, []).append(outcome.id)
-    for warning, ids in about.items():
-        typer.echo(f"warning: {_some(ids)}: {warning}")
-
-
-def _some(names: Sequence[str], most: int = 6) -> str:
-    """List names, but not more than a line can hold."""
-    shown = ", ".join(names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write what became of every structure."""
-    import json
-    from dataclasses import asdict
-
-    from deeph_spec.files import write_text
-
-    document = [asdict(outcome) for outcome in outcomes]
-    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    print_failures(outcomes)
+    print_warnings(outcomes)
