@@ -111,7 +111,20 @@ def read_position(path: Path) -> tuple[Csr, Csr, Csr]:
 
 def _read(path: Path, parts: int) -> list[Csr]:
     data = path.read_bytes()
+    found, more = _read_step(data, 0, path, parts)
+    if not more:
+        return [_joined(path, head, 1, cells, listed) for head, cells, listed in found]
     start, steps = last_step(data)
+    found, more = _read_step(data, start, path, parts)
+    if more or steps == 1:
+        raise InputError(f"{path}: text after the lattice vectors that its head counts; damaged")
+    return [_joined(path, head, steps, cells, listed) for head, cells, listed in found]
+
+
+def _read_step(
+    data: bytes, start: int, path: Path, parts: int
+) -> tuple[list[tuple[Head, Int, list[_Part]]], bool]:
+    """Read one step; tell as well whether there is text behind it."""
     head = read_head(data, start, path)
     lines = _Lines(data, head.end, path)
     cells = np.empty((head.cells, 3), np.int64)
@@ -120,31 +133,27 @@ def _read(path: Path, parts: int) -> list[Csr]:
         what = f"lattice vector {number + 1} of {head.cells}"
         first = lines.integers(what, 4 if parts == 1 else 3)
         cells[number] = first[:3]
-        for list_of_parts in found:
+        for listed in found:
             count = int(first[3]) if parts == 1 else int(lines.integers(what, 1)[0])
             if not 0 <= count <= len(data) // 4:
                 raise InputError(f"{path}: {what}: {count} elements; the file is damaged")
-            list_of_parts.append(_read_part(lines, count, head.dimension, what))
-    if lines.more():
-        raise InputError(
-            f"{path}: text after the {head.cells} lattice vectors of its head; damaged"
-        )
+            listed.append(_read_part(lines, count, head.dimension, what))
     if np.abs(cells).max() > _FARTHEST or len(np.unique(cells, axis=0)) != len(cells):
         raise InputError(f"{path}: lattice vectors: one is there twice or too far; damaged")
-    return [_joined(path, head, steps, cells, list_of_parts) for list_of_parts in found]
+    return [(head, cells, listed) for listed in found], lines.more()
 
 
 def _read_part(lines: _Lines, count: int, dimension: int, what: str) -> _Part:
     """Read values, columns and row pointers."""
     values, numbers = lines.lists(count, dimension, what)
     path = lines.path
-    if len(values) != count or len(numbers) not in (count + dimension + 1, 0):
+    if not count and not len(numbers):
+        numbers = np.zeros(dimension + 1, np.int64)
+    if len(values) != count or len(numbers) != count + dimension + 1:
         raise InputError(
             f"{path}: {what}: {len(values)} values and {len(numbers)} indices, expected {count} "
             f"and {count} + {dimension} + 1; the file is cut or damaged"
         )
-    if not len(numbers):
-        numbers = np.zeros(dimension + 1, np.int64)
     columns, pointers = numbers[:count], numbers[count:]
     lengths = np.diff(pointers)
     if pointers[0] != 0 or pointers[-1] != count or (lengths < 0).any():

@@ -15,6 +15,8 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from deeph_spec.errors import InputError
+
 from deeph_dock.codes.abacus.headers import HEAD, matrix_of
 from deeph_dock.codes.abacus.inputs import read_input
 
@@ -189,15 +191,22 @@ def _csr_files(folder: Path) -> list[tuple[Path, tuple[str, int | None]]]:
 
 def _matrices(out: Path) -> dict[str, list[Path]]:
     """Give the files of each matrix, by spin; of several steps the last."""
-    best: dict[tuple[str, int], tuple[int, Path]] = {}
+    best: dict[tuple[str, int], tuple[tuple[int, bool], Path]] = {}
     for path, (matrix, step) in _csr_files(out):
         found = _SPIN.search(path.name)
         spin = 0
         if found is not None:
             spin = int(found[1]) if found[1] is not None else int(found[2]) - 1
+        # SR.csr and sr_nao.csr of get_s may lie beside the overlap of the self-consistent run.
+        rank = (step or 0, matrix != "S" or found is not None)
         key = (matrix, spin)
-        if key not in best or (step or 0) > best[key][0]:
-            best[key] = (step or 0, path)
+        if matrix in _KNOWN and key in best and best[key][0] == rank:
+            raise InputError(
+                f"{path}: {matrix}(R) of spin {spin + 1}, as {best[key][1].name} is: which belongs "
+                "to the run cannot be known; keep one of them"
+            )
+        if key not in best or rank > best[key][0]:
+            best[key] = (rank, path)
     result: dict[str, list[Path]] = {}
     for (matrix, _), (_, path) in sorted(best.items()):
         result.setdefault(matrix, []).append(path)

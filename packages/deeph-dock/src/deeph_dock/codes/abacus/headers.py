@@ -33,6 +33,7 @@ _COUNTED = {
     "cells": rb"^\s*(\d+) # number of Bravais lattice vector R\s*$",
 }
 _MOST = 10**8
+_ENOUGH = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,36 @@ def read_head(data: bytes, start: int, path: Path) -> Head:
         end=box,
     )
     return _checked(head, path)
+
+
+def peek(path: Path, whole: bool) -> tuple[Head, int]:
+    """Read the head of the last step of a file.
+
+    Parameters
+    ----------
+    path : Path
+        A csr file.
+    whole : bool
+        Look for further steps; without it the file is taken to hold one step.
+
+    Returns
+    -------
+    head : Head
+        Of the last step.
+    steps : int
+        Steps in the file.
+
+    Raises
+    ------
+    InputError
+        If the head is incomplete or of no known style.
+    """
+    with open(path, "rb") as file:
+        data = file.read() if whole else file.read(_ENOUGH)
+        if not whole and b"# CSR values" not in data and data.lstrip().startswith(b"---"):
+            data += file.read()  # many atoms
+    start, steps = last_step(data) if whole else (0, 1)
+    return read_head(data, start, path), steps
 
 
 def last_step(data: bytes) -> tuple[int, int]:

@@ -63,8 +63,9 @@ def read_levels(paths: tuple[Path, ...], vectors: Float) -> tuple[Float, Float]:
 def _read_istate(path: Path) -> tuple[Float, Float]:
     text = path.read_text("utf-8", errors="replace")
     blocks = list(_BLOCK.finditer(text))
-    if len(blocks) != text.count("Kpoint"):
-        raise InputError(f"{path}: {text.count('Kpoint')} k-points, {len(blocks)} of them whole")
+    listed = max(text.count("BAND"), text.count("Kpoint"))
+    if len(blocks) != listed:
+        raise InputError(f"{path}: {listed} k-points, {len(blocks)} of them whole")
     kpoints = _table(path, [block[1] for block in blocks])
     levels = [_table(path, block[2].splitlines()) for block in blocks]
     return kpoints, _stacked(path, [level[:, 1::2] for level in levels])

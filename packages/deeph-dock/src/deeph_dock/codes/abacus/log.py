@@ -26,12 +26,18 @@ _ROWS = rf"((?:[ \t]*\S+(?:[ \t]+{_NUMBER}){{3}}[^\n]*\n)+)"
 _COORDINATES = re.compile(
     rf"(DIRECT|CARTESIAN) COORDINATES[^\n]*\n\s*atom\s+x\s+y\s+z[^\n]*\n{_ROWS}"
 )
-_CONVERGED = (
-    (re.compile("charge density convergence is achieved|#SCF IS CONVERGED#"), True),
-    (re.compile("(?i)convergence has not been achieved|!!SCF IS NOT CONVERGED!!"), False),
-)
-_ELECTRONS = re.compile(
-    rf"(?i)(?:autoset (?:the )?number of electrons:?|nelec now)\s*=\s*({_NUMBER})"
+_VERDICTS = {
+    "charge density convergence is achieved": True,
+    "#SCF IS CONVERGED#": True,
+    "convergence has not been achieved": False,
+    "convergence has NOT been achieved": False,
+    "!!SCF IS NOT CONVERGED!!": False,
+}
+_ELECTRONS = (
+    "AUTOSET number of electrons:",
+    "Autoset number of electrons",
+    "Autoset the number of electrons",
+    "nelec now",
 )
 _SPECIES = re.compile(r"READING ATOM TYPE\s+(\d+)")
 _ZETA = re.compile(r"L\s*=\s*(\d+)\s*,\s*number of zeta\s*=\s*(\d+)")
@@ -73,40 +79,33 @@ class Log:
     @property
     def functional(self) -> str | None:
         """Exchange and correlation, as in the pseudopotentials."""
-        found = re.search(r"(?i)exchange-correlation functional = (\S+)", self.text)
-        return found[1] if found else None
+        found = self._said("xchange-correlation functional =")
+        return found[0][1].split()[0] if found and found[0][1].split() else None
 
     @property
     def electrons(self) -> float | None:
         """Electrons of the cell."""
-        found = _ELECTRONS.findall(self.text)
-        return float(found[-1]) if found else None
+        return self._last_number(_ELECTRONS, 0)
 
     @property
     def fermi_level(self) -> float | None:
         """Fermi level in eV, the last one printed; None if spin up and down have their own."""
-        if re.search(r"^\s*(EFERMI|E_Fermi)_(up|dw)", self.text, re.MULTILINE):
+        if "E_Fermi_up" in self.text or "E_Fermi_dw" in self.text:
             return None
-        printed = re.compile(
-            rf"^\s*(?:EFERMI = ({_NUMBER}) eV|E_Fermi\s+{_NUMBER}\s+({_NUMBER}))", re.MULTILINE
-        )
-        found = [first or second for first, second in printed.findall(self.text)]
-        return float(found[-1]) if found else None
+        last = self._last_number(("EFERMI =",), 0)
+        return self._last_number(("E_Fermi ",), 1) if last is None else last
 
     @cached_property
     def converged(self) -> bool | None:
         """Whether the last self-consistency cycle converged; None if nothing is said."""
-        said = [
-            (match.start(), verdict)
-            for pattern, verdict in _CONVERGED
-            for match in pattern.finditer(self.text)
-        ]
+        said = [(at, verdict) for key, verdict in _VERDICTS.items() for at, _ in self._said(key)]
         return max(said)[1] if said else None
 
     @property
     def species(self) -> tuple[Species, ...]:
         """Species in the order of the matrices, with the names of their pseudopotentials."""
-        files = re.findall(r"(?i)Read in pseudopotential file is (\S+)", self.text)
+        said = self._said("ead in pseudopotential file is ")
+        files = [rest.split()[0] for _, rest in said if rest.split()]
         found = []
         for number, block in enumerate(self._species_blocks()):
             label = re.search(r"(?i)atom label = (\S+)", block)
@@ -177,17 +176,30 @@ class Log:
         rows = [line.split()[1:4] for line in blocks[-1][2].splitlines()]
         return blocks[-1][1], np.array(rows, dtype=np.float64)
 
-    @property
-    def geometries(self) -> int:
-        """How often the atoms are listed."""
-        return len(_COORDINATES.findall(self.text))
-
     @cached_property
     def _last_cycle(self) -> int:
         """Where the last self-consistency cycle ends; the end if there is none."""
-        ends = [m.start() for pattern, _ in _CONVERGED for m in pattern.finditer(self.text)]
-        ends += [m.start() for m in re.finditer(r"^ E_Fermi", self.text, re.MULTILINE)]
+        ends = [at for key in (*_VERDICTS, "\n E_Fermi") for at, _ in self._said(key)]
         return max(ends, default=len(self.text))
+
+    def _said(self, key: str) -> list[tuple[int, str]]:
+        """Give the places of some words, and what follows them in their lines."""
+        found = []
+        at = self.text.find(key)
+        while at >= 0:
+            end = self.text.find("\n", at + len(key))
+            found.append((at, self.text[at + len(key) : end if end >= 0 else len(self.text)]))
+            at = self.text.find(key, at + len(key))
+        return found
+
+    def _last_number(self, keys: tuple[str, ...], place: int) -> float | None:
+        """Give the number that follows the last of some words."""
+        said = sorted(one for key in keys for one in self._said(key))
+        for _, rest in reversed(said):
+            words = rest.replace("=", " ").split()
+            if len(words) > place and re.fullmatch(_NUMBER, words[place]):
+                return float(words[place])
+        return None
 
     def _species_blocks(self) -> list[str]:
         starts = [match.start() for match in _SPECIES.finditer(self.text)]

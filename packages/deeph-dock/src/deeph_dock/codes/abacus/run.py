@@ -29,7 +29,7 @@ from deeph_dock.codes.abacus.assembly import (
 )
 from deeph_dock.codes.abacus.csr import Csr, read_csr, read_position
 from deeph_dock.codes.abacus.files import Files, find_files
-from deeph_dock.codes.abacus.headers import Head, last_step, read_head
+from deeph_dock.codes.abacus.headers import Head, peek
 from deeph_dock.codes.abacus.inputs import WIDTH, number, read_input, read_mesh
 from deeph_dock.codes.abacus.levels import read_levels
 from deeph_dock.codes.abacus.log import Log, read_log
@@ -72,7 +72,8 @@ def read_run(folder: Path, label: str) -> Calculation:
     parameters = read_input(files.parameters) if files.parameters is not None else {}
     if files.overlap is None:
         raise _no_matrices(files, parameters)
-    head, steps = _head(files.overlap)
+    # Only molecular dynamics puts several steps into one file.
+    head, steps = peek(files.overlap, whole=log is None or log.calculation == "md")
     sites = find_sites(files, head, log, parameters.get("latname", "none").split()[0].lower())
     places = _places(folder, files, parameters)
     elements = _elements(files, log, sites, places)
@@ -128,13 +129,6 @@ def _no_matrices(files: Files, parameters: dict[str, str]) -> InputError:
             "INPUT, with the Gamma point alone in KPT, and run again"
         )
     return InputError(f"{wrote}; put 'out_mat_hs2 1' into INPUT and run again")
-
-
-def _head(path: Path) -> tuple[Head, int]:
-    """Read the head of the last step in a file."""
-    data = path.read_bytes()
-    start, steps = last_step(data)
-    return read_head(data, start, path), steps
 
 
 def _places(folder: Path, files: Files, parameters: dict[str, str]) -> list[Path]:
@@ -260,7 +254,7 @@ def _no_density(files: Files, nspin: int, parameters: dict[str, str]) -> str:
     if not parameters:
         return "with nspin 4 it needs INPUT, to know whether there is spin-orbit coupling"
     coupled = parameters.get("lspinorb", "0").split()[0].lower() in ("1", "true", "t")
-    if coupled or _head(files.density[0])[0].cell_text:
+    if coupled or peek(files.density[0], whole=False)[0].cell_text:
         return (
             "with nspin 4 ABACUS writes real densities of charge and moment, which lack the "
             "imaginary parts that spin-orbit coupling gives"
