@@ -16,7 +16,9 @@ from deeph_spec.errors import InputError
 from deeph_dock.cli.band import band
 from deeph_dock.cli.check import check
 from deeph_dock.cli.convert import convert
+from deeph_dock.cli.export import export
 from deeph_dock.cli.run import engines
+from deeph_dock.cli.split import split
 
 _INTERRUPTED = 130
 app = typer.Typer(
@@ -30,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, check, band):
+for command in (convert, check, split, export, band):
     app.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
 app.add_typer(engines)
 
