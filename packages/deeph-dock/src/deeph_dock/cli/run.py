@@ -182,9 +182,9 @@ def pyscf(
     else:
         outcomes = _compute_all(tasks, top, jobs)
     if report is not None:
-        from deeph_dock.cli.convert import _write_report
+        from deeph_dock.cli.reports import write_report
 
-        _write_report(report, outcomes)
+        write_report(report, outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -243,8 +243,8 @@ def _compute_all(tasks: Sequence[Task], top: Path, jobs: int) -> list[Outcome]:
     import time
     from functools import partial
 
-    from deeph_dock.cli.convert import _debugging
     from deeph_dock.cli.progress import with_progress
+    from deeph_dock.cli.reports import print_trace
     from deeph_dock.conversion import remove_leftovers, sole_writer
     from deeph_dock.engines.running import PRELOAD, compute, run
     from deeph_dock.executors import local_executor
@@ -259,8 +259,7 @@ def _compute_all(tasks: Sequence[Task], top: Path, jobs: int) -> list[Outcome]:
             done = run(tasks, compute, make, jobs)
             for outcome in with_progress(done, len(tasks), "computing"):
                 outcomes.append(outcome)
-                if outcome.trace and _debugging():
-                    typer.echo(outcome.trace, err=True)
+                print_trace(outcome)
     finally:
         _print_summary(outcomes, len(tasks), top, time.monotonic() - start)
     return outcomes

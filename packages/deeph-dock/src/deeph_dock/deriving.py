@@ -1,0 +1,191 @@
+"""The loop of everything that makes one folder from each structure of a dataset.
+
+Each new folder appears as a whole. Its info.json keeps ``made_of``, a hash of the files it was made
+from: a folder is done while that is the same, and made again when it changed. What others have put
+there is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from deeph_spec.dataset import DFT_FOLDER, StructureFolder, find_folders, natural_key
+from deeph_spec.errors import InputError
+from deeph_spec.files import replace_folder, sha256
+
+from deeph_dock.outcomes import Outcome, guarded
+
+MADE_OF = "made_of"
+Facts = dict[str, Any]
+Make = Callable[[StructureFolder, Path, str], Facts]
+"""Takes a structure, the empty folder to fill and the value of ``made_of``; gives facts."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A folder to make from one structure.
+
+    Attributes
+    ----------
+    id : str
+        Name in the dataset.
+    source, target : Path
+        Folder of the structure, and folder to make.
+    make : str
+        ``"module:function"`` of the type `Make`.
+    redo : bool
+        Make it even if it is done, also in the place of other data.
+    """
+
+    id: str
+    source: Path
+    target: Path
+    make: str
+    redo: bool = False
+
+
+def plan(dataset: Path, destination: Path, make: str, redo: bool = False) -> list[Derivation]:
+    """Find the structures of a dataset, and where each new folder goes.
+
+    Parameters
+    ----------
+    dataset : Path
+        A root that holds dft, a dft folder, any folder of structures, or one structure.
+    destination : Path
+        Folder below which they go, under the same ids.
+    make : str
+        ``"module:function"`` that fills a folder.
+    redo : bool
+        Make also what is done.
+
+    Returns
+    -------
+    list of Derivation
+        In natural order of the ids.
+
+    Raises
+    ------
+    InputError
+        If there is no structure, or the destination is inside the dataset or the reverse.
+    """
+    if not dataset.is_dir():
+        what = "is a file, expected a folder" if dataset.exists() else "no such folder"
+        raise InputError(f"{dataset}: {what}")
+    inner, outer = Path(os.path.realpath(destination)), Path(os.path.realpath(dataset))
+    if inner == outer or inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise InputError(
+            f"{destination}: is inside {dataset}, or the reverse; choose another destination: "
+            "datasets are never changed in place"
+        )
+    top = dataset / DFT_FOLDER if (dataset / DFT_FOLDER).is_dir() else dataset
+    found = sorted(find_folders(top), key=natural_key)
+    if not found:
+        raise InputError(
+            f"{dataset}: no structure in it; expected dft/<id>/POSCAR, info.json, overlap.h5, ..."
+        )
+    ids = {name: name or top.absolute().name for name in found}
+    return [Derivation(id, top / name, destination / id, make, redo) for name, id in ids.items()]
+
+
+def preview(job: Derivation) -> Outcome:
+    """Say what `derive` would do.
+
+    Parameters
+    ----------
+    job : Derivation
+        A structure and its place.
+
+    Returns
+    -------
+    Outcome
+        "new", "changed", "skipped" or "failed".
+    """
+    return guarded(job.id, lambda: Outcome(job.id, _status(job, _made_of(job))))
+
+
+def derive(job: Derivation) -> Outcome:
+    """Make one folder, unless it is done.
+
+    Parameters
+    ----------
+    job : Derivation
+        A structure and its place.
+
+    Returns
+    -------
+    Outcome
+        Never raises on what a structure may hold; KeyboardInterrupt passes.
+    """
+    return guarded(job.id, lambda: _derive(job))
+
+
+def _derive(job: Derivation) -> Outcome:
+    made_of = _made_of(job)
+    status = _status(job, made_of)
+    if status == "skipped":
+        return Outcome(job.id, status)
+    module, _, name = job.make.partition(":")
+    make = cast("Make", getattr(import_module(module), name))
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(job.target) as folder:
+        facts = make(StructureFolder(job.source, job.id), folder, made_of)
+    return Outcome(job.id, "converted" if status == "new" else "updated", facts=facts)
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Give a folder beside the target to fill, and put it in its place."""
+    if not target.exists():
+        with replace_folder(target) as folder:
+            yield folder
+        return
+    fresh = target.with_name(f".{target.name}.fresh")
+    if fresh.exists():
+        shutil.rmtree(fresh)
+    with replace_folder(fresh) as folder:
+        yield folder
+    shutil.rmtree(target)
+    fresh.rename(target)
+
+
+def _made_of(job: Derivation) -> str:
+    """Give the hash of the files and settings of a folder."""
+    content = hashlib.sha256(job.make.encode())
+    for path in sorted(job.source.iterdir()):
+        if path.is_file() and (path.suffix == ".h5" or path.name in ("POSCAR", "info.json")):
+            content.update(f"{path.name} {sha256(path)}\n".encode())
+    return f"sha256:{content.hexdigest()}"
+
+
+def _status(job: Derivation, made_of: str) -> str:
+    """Compare what is at the target: "new", "changed" or "skipped".
+
+    Raises
+    ------
+    InputError
+        If something else is there.
+    """
+    if not os.path.lexists(job.target):
+        return "new"
+    if job.redo:
+        return "changed"
+    try:
+        document = json.loads((job.target / "info.json").read_text(encoding="utf-8"))
+        known = document.get(MADE_OF) or document.get("provenance", {}).get(MADE_OF)
+    except (OSError, ValueError, AttributeError):
+        known = None
+    if not isinstance(known, str):
+        raise InputError(
+            f"{job.target}: exists and was not made by this command; choose another destination, "
+            "or --overwrite it"
+        )
+    return "skipped" if known == made_of else "changed"
