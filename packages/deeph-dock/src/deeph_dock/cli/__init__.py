@@ -19,6 +19,7 @@ from deeph_dock.cli.convert import convert
 from deeph_dock.cli.export import export
 from deeph_dock.cli.run import engines
 from deeph_dock.cli.split import split
+from deeph_dock.cli.standardize import standardize
 
 _INTERRUPTED = 130
 app = typer.Typer(
@@ -32,7 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, check, split, export, band):
+for command in (convert, check, split, standardize, export, band):
     app.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
 app.add_typer(engines)
 
