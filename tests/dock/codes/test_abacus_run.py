@@ -434,6 +434,8 @@ class TestRecognition:
         assert ABACUS.own_folders(folder, "again") == ("OUT.again",)
         (folder / "INPUT").write_text("INPUT_PARAMETERS\nsuffix again\n")
         one, two = (ABACUS.read(folder, label) for label in ABACUS.recognises(folder))
+        assert "kmesh" not in one.info.provenance  # INPUT and KPT are those of the other run
+        assert "kmesh" in two.info.provenance
         assert np.array_equal(one.structure.positions, two.structure.positions)
 
     def test_an_output_folder_is_enough(self, run: Run, tmp_path: Path, dft_data: Data) -> None:
@@ -549,6 +551,7 @@ class TestLogs:
         folder = run("SiO2_6/0002")
         (folder / "STRU").unlink()
         calculation, whole = read(folder), read(dft_data("abacus/SiO2_6/0002"))
+        assert "running_scf.log, with six digits" in " ".join(calculation.warnings)
         np.testing.assert_allclose(
             calculation.structure.positions, whole.structure.positions, atol=2e-5
         )
@@ -575,7 +578,8 @@ class TestLogs:
         text = text.replace(listed[0], earlier) + later
         text = text.replace(" SELF-CONSISTENT", f"{listed[0]}\n SELF-CONSISTENT")
         log.unlink()
-        (out(folder) / "running_relax.log").write_text(text)
+        log = out(folder) / "running_relax.log"
+        log.write_text(text)
         stru = (folder / "STRU").read_text()
         (folder / "STRU").write_text(stru.replace("1.380000000000", "1.370000000000"))
         for path in out(folder).glob("*.csr"):
@@ -583,6 +587,10 @@ class TestLogs:
         calculation = read(folder)
         assert calculation.structure.positions[1, 1] == pytest.approx(1.38, abs=1e-6)
         assert "step 1 is taken" in " ".join(calculation.warnings)
+        log.write_text(text.replace(listed[0], ""))
+        with pytest.raises(InputError, match="step 1, whose atoms no file has"):
+            read(folder)
+        log.write_text(text)
         (out(folder) / "STRU_ION_D").write_text(stru.replace("1.410000000000", "1.410000000001"))
         exact = read(folder)
         assert exact.structure.positions[1, 2] == pytest.approx(
@@ -746,9 +754,27 @@ class TestStru:
         path.write_text(text.replace(block, f"LATTICE_PARAMETERS\n{parameters}\n"))
         np.testing.assert_allclose(read_stru(path, BOHR, latname).geometry.vectors, vectors)
 
-    def test_other_lattices_are_taken_from_the_log(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("latname", ["none", "user_defined_lattice", "test"])
+    def test_vectors_count_where_no_lattice_is_named(self, tmp_path: Path, latname: str) -> None:
         path = tmp_path / "STRU"
         path.write_text(STRU.format(kind="Direct", x=0, y=0, z=0))
+        vectors = read_stru(path, BOHR, latname).geometry.vectors
+        assert np.array_equal(vectors, np.diag([1.0, 2.0, 3.0]))
+
+    def test_species_without_atoms_are_left_out(self, tmp_path: Path) -> None:
+        path = tmp_path / "STRU"
+        text = STRU.format(kind="Direct", x=0, y=0, z=0)
+        text = text.replace("ATOMIC_SPECIES\n", "ATOMIC_SPECIES\nC 12 C.upf\n")
+        text = text.replace("NUMERICAL_ORBITAL\n", "NUMERICAL_ORBITAL\nC_2s1p.orb\n")
+        path.write_text(text.replace("Direct\n", "Direct\n\nC\n0.0\n0\n"))
+        (species,) = read_stru(path, BOHR).species
+        assert species.label == "Si"
+        assert species.orbital == "Si_gga_6au_100Ry_2s2p1d.orb"
+
+    def test_other_lattices_are_taken_from_the_log(self, tmp_path: Path) -> None:
+        path = tmp_path / "STRU"
+        text = STRU.format(kind="Direct", x=0, y=0, z=0)
+        path.write_text(text.replace("LATTICE_VECTORS", "LATTICE_PARAMETERS"))
         printed = np.diag([1.0, 2.0, 3.0])
         stru = read_stru(path, BOHR, "triclinic", printed)
         assert np.array_equal(stru.geometry.vectors, printed)

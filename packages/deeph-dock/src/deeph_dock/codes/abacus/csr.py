@@ -8,9 +8,9 @@ B) or empty lists (C and D). Text is read by whole lists, see `deeph_dock.codes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from deeph_spec.errors import InputError
@@ -57,12 +57,13 @@ class Csr:
     values: NDArray[Any]
 
 
-class _Part(NamedTuple):
-    """The elements of one lattice vector."""
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """The elements of one matrix, an array for each lattice vector."""
 
-    rows: Int32
-    columns: Int32
-    values: NDArray[Any]
+    rows: list[Int32] = field(default_factory=list)
+    columns: list[Int32] = field(default_factory=list)
+    values: list[NDArray[Any]] = field(default_factory=list)
 
 
 def read_csr(path: Path) -> Csr:
@@ -109,42 +110,46 @@ def read_position(path: Path) -> tuple[Csr, Csr, Csr]:
     return x, y, z
 
 
-def _read(path: Path, parts: int) -> list[Csr]:
+def _read(path: Path, count: int) -> list[Csr]:
     data = path.read_bytes()
-    found, more = _read_step(data, 0, path, parts)
-    if not more:
-        return [_joined(path, head, 1, cells, listed) for head, cells, listed in found]
-    start, steps = last_step(data)
-    found, more = _read_step(data, start, path, parts)
-    if more or steps == 1:
-        raise InputError(f"{path}: text after the lattice vectors that its head counts; damaged")
-    return [_joined(path, head, steps, cells, listed) for head, cells, listed in found]
+    step, more = _read_step(data, 0, path, count)
+    steps = 1
+    if more:
+        start, steps = last_step(data)
+        step, more = _read_step(data, start, path, count)
+        if more or steps == 1:
+            raise InputError(
+                f"{path}: text after the lattice vectors that its head counts; damaged"
+            )
+    del data  # before the parts are joined: that needs them twice
+    head, cells, found = step
+    return [_joined(path, head, steps, cells, parts) for parts in found]
 
 
 def _read_step(
-    data: bytes, start: int, path: Path, parts: int
-) -> tuple[list[tuple[Head, Int, list[_Part]]], bool]:
+    data: bytes, start: int, path: Path, count: int
+) -> tuple[tuple[Head, Int, list[_Parts]], bool]:
     """Read one step; tell as well whether there is text behind it."""
     head = read_head(data, start, path)
     lines = _Lines(data, head.end, path)
     cells = np.empty((head.cells, 3), np.int64)
-    found: list[list[_Part]] = [[] for _ in range(parts)]
+    found = [_Parts() for _ in range(count)]
     for number in range(head.cells):
         what = f"lattice vector {number + 1} of {head.cells}"
-        first = lines.integers(what, 4 if parts == 1 else 3)
+        first = lines.integers(what, 4 if count == 1 else 3)
         cells[number] = first[:3]
-        for listed in found:
-            count = int(first[3]) if parts == 1 else int(lines.integers(what, 1)[0])
-            if not 0 <= count <= len(data) // 4:
-                raise InputError(f"{path}: {what}: {count} elements; the file is damaged")
-            listed.append(_read_part(lines, count, head.dimension, what))
+        for parts in found:
+            elements = int(first[3]) if count == 1 else int(lines.integers(what, 1)[0])
+            if not 0 <= elements <= len(data) // 4:
+                raise InputError(f"{path}: {what}: {elements} elements; the file is damaged")
+            _read_part(lines, elements, head.dimension, what, parts)
     if np.abs(cells).max() > _FARTHEST or len(np.unique(cells, axis=0)) != len(cells):
         raise InputError(f"{path}: lattice vectors: one is there twice or too far; damaged")
-    return [(head, cells, listed) for listed in found], lines.more()
+    return (head, cells, found), lines.more()
 
 
-def _read_part(lines: _Lines, count: int, dimension: int, what: str) -> _Part:
-    """Read values, columns and row pointers."""
+def _read_part(lines: _Lines, count: int, dimension: int, what: str, parts: _Parts) -> None:
+    """Read values, columns and row pointers of a lattice vector."""
     values, numbers = lines.lists(count, dimension, what)
     path = lines.path
     if not count and not len(numbers):
@@ -168,23 +173,24 @@ def _read_part(lines: _Lines, count: int, dimension: int, what: str) -> _Part:
             raise InputError(f"{path}: {what}: columns of a row are not ascending; damaged")
         if not np.isfinite(values).all():
             raise InputError(f"{path}: {what}: a value is not a finite number")
-    return _Part(rows, columns.astype(np.int32), values)
+    parts.rows.append(rows)
+    parts.columns.append(columns.astype(np.int32))
+    parts.values.append(values)
 
 
-def _joined(path: Path, head: Head, steps: int, cells: Int, parts: list[_Part]) -> Csr:
-    counts = [len(part.rows) for part in parts]
+def _joined(path: Path, head: Head, steps: int, cells: Int, parts: _Parts) -> Csr:
+    counts = [len(rows) for rows in parts.rows]
     if not any(counts):
         raise InputError(f"{path}: {head.matrix}(R) has no elements at all")
-    return Csr(
-        path,
-        head,
-        steps,
-        cells,
-        np.repeat(np.arange(len(parts), dtype=np.int32), counts),
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.columns for part in parts]),
-        np.concatenate([part.values for part in parts if len(part.values)]),
-    )
+
+    def join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        joined = np.concatenate([array for array in arrays if len(array)])
+        arrays.clear()
+        return joined
+
+    images = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    rows, columns, values = join(parts.rows), join(parts.columns), join(parts.values)
+    return Csr(path, head, steps, cells, images, rows, columns, values)
 
 
 class _Lines:

@@ -136,10 +136,10 @@ def find_files(folder: Path, label: str) -> Files:
     """
     out = output_folder(folder, label)
     above = folder if label else out.parent if out.name.startswith(_OUT) else out
-    given = above / "INPUT"
-    if above != folder and not _belongs(given, out):
-        above = out
-    parameters = _first(out / "INPUT", above / "INPUT")
+    belongs = above == out or _belongs(above / "INPUT", out)
+    if not label and not belongs:
+        above, belongs = out, True
+    parameters = _first(out / "INPUT", *([above / "INPUT"] if belongs else []))
     said = read_input(parameters) if parameters is not None else {}
     matrices = _matrices(out)
     return Files(
@@ -151,7 +151,7 @@ def find_files(folder: Path, label: str) -> Files:
         log=_log(out, said.get("calculation", "")),
         stru=_first(above / Path(said.get("stru_file", "STRU")).name, above / "STRU"),
         parameters=parameters,
-        mesh=_first(above / Path(said.get("kpoint_file", "KPT")).name, above / "KPT"),
+        mesh=_first(above / Path(said.get("kpoint_file", "KPT")).name) if belongs else None,
         geometries=tuple(
             path
             for path in (out / "STRU_ION_D", out / "STRU_FINAL", out / "STRU_NOW")

@@ -159,8 +159,13 @@ class Log:
         usable = vectors.shape == (3, 3) and np.isfinite(vectors).all()
         return vectors if usable and abs(np.linalg.det(vectors)) > 1e-9 else None
 
-    def positions(self) -> tuple[str, Float] | None:
-        """Give the atoms of the last self-consistency cycle, wrapped into the cell.
+    def positions(self, step: int) -> tuple[str, Float] | None:
+        """Give the atoms of the last self-consistency cycle, moved into the cell.
+
+        Parameters
+        ----------
+        step : int
+            Number of the ionic step, from 0: later ones are listed again, or are not there.
 
         Returns
         -------
@@ -171,7 +176,7 @@ class Log:
         Or None if the log has none.
         """
         blocks = [m for m in _COORDINATES.finditer(self.text) if m.start() < self._last_cycle]
-        if not blocks:
+        if len(blocks) < min(step + 1, 2):
             return None
         rows = [line.split()[1:4] for line in blocks[-1][2].splitlines()]
         return blocks[-1][1], np.array(rows, dtype=np.float64)

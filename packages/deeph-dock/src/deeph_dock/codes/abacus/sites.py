@@ -118,11 +118,13 @@ def find_sites(files: Files, head: Head, log: Log | None, latname: str) -> Sites
         raise InputError(
             f"{used.source}: {len(used.labels)} atoms, {len(labels)} of the species: damaged"
         )
+    where = Path(used.source).name
     warnings: tuple[str, ...] = ()
     if given and not moving:
-        warnings = (
-            f"STRU differs from the atoms of the run: those of {Path(used.source).name} are taken",
-        )
+        warnings = (f"STRU differs from the atoms of the run: those of {where} are taken",)
+    rough = stru is None or used.vectors is not stru.geometry.vectors
+    if rough and used.source != str(files.trajectory):
+        warnings += (f"the cell is that of {where}, with six digits",)
     return _sites(used, np.zeros((len(used.labels), 3), np.int64), species, warnings)
 
 
@@ -163,10 +165,8 @@ def _used(
         rough = _from_trajectory(files.trajectory, head.step)
         if rough is not None:
             return rough
-    if rough is None and log is not None and log.calculation != "md":
-        rough = _from_log(log, stru)
-    if rough is None and log is not None and not (moving and head.step):
-        rough = _from_log(log, stru)
+    if rough is None and log is not None and not (log.calculation == "md" and head.step):
+        rough = _from_log(log, stru, head.step or 0)
     if rough is None or stru is None:
         return rough
     # The log and the head have six digits of the cell: STRU has more, if it is the same.
@@ -177,9 +177,9 @@ def _used(
     return Geometry(rough.source, exact, given, rough.positions, rough.labels)
 
 
-def _from_log(log: Log, stru: Stru | None) -> Geometry | None:
+def _from_log(log: Log, stru: Stru | None, step: int) -> Geometry | None:
     """Read the atoms of the last cycle off the log."""
-    listed, constant, vectors = log.positions(), log.constant, log.vectors
+    listed, constant, vectors = log.positions(step), log.constant, log.vectors
     if listed is None or constant is None:
         return None
     if vectors is None:

@@ -24,6 +24,12 @@ SECTIONS = (
     "ATOMIC_POSITIONS",
 )
 _MOST_ATOMS = 10**7
+_NO_NAMES = ("none", "test", "user_defined_lattice")
+_FIXED = {
+    "sc": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "fcc": [[-0.5, 0, 0.5], [0, 0.5, 0.5], [-0.5, 0.5, 0]],
+    "bcc": [[0.5, 0.5, 0.5], [-0.5, 0.5, 0.5], [-0.5, -0.5, 0.5]],
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,8 @@ def read_stru(path: Path, bohr: float, latname: str = "none", printed: Float | N
         return sections[name]
 
     constant = _floats(path, "LATTICE_CONSTANT", lines("LATTICE_CONSTANT"), 1, 1)[0, 0]
-    if latname == "none":
+    named_by_vectors = "LATTICE_VECTORS" in sections and "LATTICE_PARAMETERS" not in sections
+    if latname in _NO_NAMES or (named_by_vectors and latname not in _FIXED):
         vectors = _floats(path, "LATTICE_VECTORS", lines("LATTICE_VECTORS"), 3, 3)
     else:
         vectors = _bravais(path, latname, sections.get("LATTICE_PARAMETERS", []), printed)
@@ -121,11 +128,13 @@ def read_stru(path: Path, bohr: float, latname: str = "none", printed: Float | N
         raise InputError(f"{path}: cell of {volume:.3g} Bohr^3; damaged")
     species, positions = _atoms(path, lines("ATOMIC_POSITIONS"), constant, vectors, bohr)
     given = {words[0]: _last_part(words[2]) for words in lines("ATOMIC_SPECIES") if len(words) > 2}
-    orbitals = [_last_part(words[0]) for words in sections.get("NUMERICAL_ORBITAL", [])]
-    named = []
-    for number, one in enumerate(species):
-        orbital = orbitals[number] if number < len(orbitals) else None
-        named.append(replace(one, pseudopotential=given.get(one.label), orbital=orbital))
+    kinds = [words[0] for words in lines("ATOMIC_SPECIES")]
+    files = [_last_part(words[0]) for words in sections.get("NUMERICAL_ORBITAL", [])]
+    orbitals = dict(zip(kinds, files, strict=False))  # a damaged STRU may lack one
+    named = [
+        replace(one, pseudopotential=given.get(one.label), orbital=orbitals.get(one.label))
+        for one in species
+    ]
     labels = tuple(one.label for one in named for _ in range(one.atoms))
     return Stru(tuple(named), Geometry(str(path), constant, vectors, positions, labels))
 
@@ -230,14 +239,8 @@ def _atoms(
 def _bravais(path: Path, latname: str, lines: list[list[str]], printed: Float | None) -> Float:
     """Make the lattice vectors of the `latname` of INPUT."""
     words = [word for line in lines for word in line]
-    h = 0.5
-    fixed = {
-        "sc": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-        "fcc": [[-h, 0, h], [0, h, h], [-h, h, 0]],
-        "bcc": [[h, h, h], [-h, h, h], [-h, -h, h]],
-    }
-    if latname in fixed:
-        return np.array(fixed[latname], float)
+    if latname in _FIXED:
+        return np.array(_FIXED[latname], float)
     wanted = {"hexagonal": 1, "st": 1, "so": 2}.get(latname)
     if wanted is None and printed is not None:
         return printed
@@ -248,5 +251,5 @@ def _bravais(path: Path, latname: str, lines: list[list[str]], printed: Float | 
         )
     values = _floats(path, "LATTICE_PARAMETERS", [words[:wanted]], 1, wanted)[0]
     if latname == "hexagonal":
-        return np.array([[1, 0, 0], [-h, np.sqrt(3) / 2, 0], [0, 0, values[0]]])
+        return np.array([[1, 0, 0], [-0.5, np.sqrt(3) / 2, 0], [0, 0, values[0]]])
     return np.diag([1.0, values[0] if latname == "so" else 1.0, values[-1]])
