@@ -32,8 +32,22 @@ def check(
             help="The raw calculations to compare eigenvalues with. [eigval_dft.h5 of each folder]",
         ),
     ] = None,
+    summary: Annotated[
+        bool,
+        typer.Option(
+            "--summary", help="Say what the dataset holds, instead of checking whether it is right."
+        ),
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Picture of the summary: png, pdf or svg.")
+    ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="All pairs and k-points of large structures, not a part.")
+        bool,
+        typer.Option(
+            "--full",
+            help="All pairs and k-points of large structures, not a part; with --summary all "
+            "entries of all structures.",
+        ),
     ] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
     executor: Annotated[
@@ -52,10 +66,24 @@ def check(
     right), H and S are Hermitian, and the eigenvalues of H and S are those the DFT code printed.
     Exit code 1 if anything fails.
 
+    With --summary: elements, shells, spin, sizes, reach and decay of H and S, copies, and what is
+    mixed that should not be. Exit code 1 if a structure cannot be read.
+
     Example: dock check data
+
+    Example: dock check data --summary --plot summary.png
     """
     from deeph_dock.checking import dataset_findings
 
+    if summary:
+        from deeph_dock.cli.summary import summarise
+        from deeph_dock.workers import Request
+
+        request = Request(jobs, scheduler, ("deeph_dock.summary",))
+        summarise(dataset, full, executor, request, json_file, plot)
+        return
+    if plot is not None:
+        raise typer.BadParameter("--plot needs --summary")
     folders, rows = _check_all(dataset, runs, full, jobs, executor, scheduler)
     order = {id: number for number, id in enumerate(folders)}
     rows.sort(key=lambda row: order[row.id])
