@@ -1,4 +1,4 @@
-"""A small writer of SIESTA runs: HSX of every generation, and the text files beside it."""
+"""The command, and a small writer of SIESTA runs: HSX of every generation, and text files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deeph_dock import cli
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.structure import Structure
 from deeph_spec.testing import random_structure, toy_matrices
@@ -203,6 +204,18 @@ class ToyRun:
         return cells, [
             tuple(np.concatenate(part) for part in zip(*row, strict=True)) for row in rows
         ]
+
+
+@pytest.fixture
+def dock(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command; give exit code, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = cli.run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

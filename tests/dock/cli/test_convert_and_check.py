@@ -24,16 +24,6 @@ COMMAND = [sys.executable, "-c", "from deeph_dock.cli import main; main()"]
 
 
 @pytest.fixture
-def dock(capsys: pytest.CaptureFixture[str]) -> Dock:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = cli.run([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
-@pytest.fixture
 def runs(toy_run: Toy, tmp_path: Path) -> Path:
     for number in (1, 2, 3):
         toy_run(seed=number, atoms=2).write(tmp_path / "runs" / f"{number:04d}")
