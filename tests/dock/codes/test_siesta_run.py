@@ -14,7 +14,7 @@ from deeph_dock.codes.siesta import SIESTA
 from deeph_dock.codes.siesta.eigenvalues import exact_kpoints
 from deeph_dock.codes.siesta.fdf import geometry, read_fdf
 from deeph_dock.codes.siesta.hsx import read_hsx
-from deeph_dock.codes.siesta.run import SIESTA_4, SIESTA_5
+from deeph_dock.codes.siesta.units import SIESTA_4, SIESTA_5
 from deeph_dock.proofs import eigenvalue_deviation
 from deeph_dock.testing import CodeContract, assert_reproduces_eigenvalues, assert_two_centre
 from deeph_spec.errors import InputError

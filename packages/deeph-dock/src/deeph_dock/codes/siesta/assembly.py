@@ -96,7 +96,8 @@ def complete_pattern(hsx: Hsx, elements: Elements, blocks: Blocks, cells: Int) -
         If a block or an element occurs twice, or without its Hermitian partner.
     """
     pattern = make_pattern(layout_of(hsx), elements, blocks, cells, hsx.path)
-    if not pattern.is_symmetric():
+    full = len(elements) == int((pattern.shapes[:, 0] * pattern.shapes[:, 1]).sum())
+    if not full and not pattern.is_symmetric():  # without holes it is
         raise InputError(
             f"{hsx.path}: column indices: an element is there without the one with row and column "
             "exchanged; the file is damaged"

@@ -16,6 +16,7 @@ which this file says nothing but its size; the elements need not be those of H.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +24,10 @@ import numpy as np
 from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
+from deeph_dock.codes.siesta.assembly import elements_of, layout_of
 from deeph_dock.codes.siesta.hsx import Hsx
 from deeph_dock.codes.siesta.records import Records
+from deeph_dock.orbital_elements import Blocks, Pattern, find_blocks, make_pattern
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -45,12 +48,15 @@ class Density:
         Column of each element in the supercell, from 0.
     spins : int
         Spin components: 1, 2, 4 or 8.
+    supercell : tuple of int or None
+        Images along the three lattice vectors; None up to SIESTA 4.0.
     """
 
     path: Path
     counts: Int
     columns: NDArray[np.int32]
     spins: int
+    supercell: tuple[int, ...] | None
     _records: Records = field(kw_only=True, repr=False)
     _start: int = field(kw_only=True, repr=False)
 
@@ -90,16 +96,16 @@ def read_density(path: Path, hsx: Hsx) -> Density:
     """
     records = Records(path, first_lengths=(8, 20))
     length = (records.next_length() or 0) // 4
-    orbitals, spins, *images = records.read("sizes", (np.int32, length))[0].tolist()
+    orbitals, spins, *supercell = records.read("sizes", (np.int32, length))[0].tolist()
     if orbitals != hsx.orbitals or spins != hsx.spins:
         raise InputError(
             f"{path}: sizes: {orbitals} orbitals and {spins} spin components, {hsx.path.name} has "
             f"{hsx.orbitals} and {hsx.spins}: not of the same run, or damaged"
         )
-    if images and int(np.prod(np.array(images, dtype=np.int64))) != hsx.images:
+    if supercell and math.prod(supercell) != hsx.images:
         raise InputError(
-            f"{path}: sizes: a supercell of {images} cells, {hsx.path.name} has {hsx.images} in "
-            "all: of another step of the run; run SIESTA again with the last geometry"
+            f"{path}: sizes: a supercell of {supercell} cells, {hsx.path.name} has {hsx.images} "
+            "in all: of another step of the run; run SIESTA again with the last geometry"
         )
     counts = records.read("elements in each row", (np.int32, orbitals))[0].astype(np.int64)
     if counts.min() < 1:
@@ -119,4 +125,68 @@ def read_density(path: Path, hsx: Hsx) -> Density:
             f"{path}: column indices: found {columns.min() + 1}..{columns.max() + 1}, expected "
             f"1..{hsx.orbitals * hsx.images}; the file is damaged"
         )
-    return Density(path, counts, columns, spins, _records=records, _start=start)
+    return Density(
+        path,
+        counts,
+        columns,
+        spins,
+        supercell=tuple(supercell) or None,
+        _records=records,
+        _start=start,
+    )
+
+
+def density_pattern(density: Density, hsx: Hsx, blocks: Blocks, cells: Int) -> Pattern:
+    """Find the place of every element of a density matrix, by the lattice vectors of H.
+
+    Parameters
+    ----------
+    density : Density
+        Its elements.
+    hsx : Hsx
+        Atoms and orbitals.
+    blocks : Blocks
+        Blocks of H and S.
+    cells : (P, 3) int64 array
+        Lattice vector R of each of them.
+
+    Returns
+    -------
+    Pattern
+        Pairs sorted by (R1, R2, R3, i, j).
+
+    Raises
+    ------
+    InputError
+        If its images are not those of H, or not known.
+    """
+    elements = elements_of(density.counts, density.columns)
+    own = find_blocks(hsx.atom_of_orbital, elements)
+    atoms = len(hsx.species_of_atom)
+
+    def keys(some: Blocks) -> Int:
+        return (some.images * atoms + some.atoms[:, 0]) * atoms + some.atoms[:, 1]
+
+    table = np.zeros((hsx.images, 3), np.int64)
+    known = np.zeros(hsx.images, bool)
+    table[blocks.images], known[blocks.images] = cells, True
+    # Not so for positions that differ by lattice vectors from those that SIESTA worked with.
+    alike = np.array_equal(table[blocks.images], cells)
+    if alike and density.supercell is not None:
+        reach = np.abs(cells).max(axis=0)
+        if (reach > np.array(density.supercell) // 2).any():
+            raise _of_another_step(density, hsx, "its supercell is another")
+    there, wanted = keys(blocks), keys(own)  # both increase
+    at = np.minimum(np.searchsorted(there, wanted), len(there) - 1)
+    missing = there[at] != wanted
+    if missing.any() and (hsx.folded or not alike or not known[own.images].all()):
+        raise _of_another_step(density, hsx, "it connects atoms in images that are not known")
+    found = np.where(missing[:, None], table[own.images], cells[at])
+    return make_pattern(layout_of(hsx), elements, own, found, density.path)
+
+
+def _of_another_step(density: Density, hsx: Hsx, why: str) -> InputError:
+    return InputError(
+        f"{density.path}: not of the same step as {hsx.path.name}: {why}; run SIESTA again with "
+        "the last geometry"
+    )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deeph_dock.codes.siesta.geometry import Geometry
 
-_INCLUDE_DEPTH = 8
+_MOST_FILES = 64
 _LARGEST = 1e9
 _TRUE = ("true", ".true.", "t", "yes", "y", "")
 _COORDINATES = {
@@ -43,11 +43,14 @@ class Fdf:
         Rest of the line of each key.
     blocks : dict
         Lines of each block, without comments and empty lines.
+    included : tuple of Path
+        Further files that were read.
     """
 
     path: Path
     values: dict[str, str]
     blocks: dict[str, list[str]]
+    included: tuple[Path, ...] = ()
 
     def flag(self, key: str) -> bool:
         """Tell whether a logical key is there and true."""
@@ -88,12 +91,16 @@ def read_fdf(path: Path) -> Fdf:
     """
     values: dict[str, str] = {}
     blocks: dict[str, list[str]] = {}
-    _collect(path, values, blocks, _INCLUDE_DEPTH)
-    return Fdf(path, values, blocks)
+    files: list[Path] = []
+    _collect(path, values, blocks, files)
+    return Fdf(path, values, blocks, tuple(files[1:]))
 
 
-def _collect(path: Path, values: dict[str, str], blocks: dict[str, list[str]], depth: int) -> None:
+def _collect(
+    path: Path, values: dict[str, str], blocks: dict[str, list[str]], files: list[Path]
+) -> None:
     """Add the content of one file."""
+    files.append(path)
     within: str | None = None
     for raw in path.read_text(encoding="utf-8", errors="replace").splitlines():
         line = re.split(r"[#!;]", raw, maxsplit=1)[0].strip()
@@ -112,8 +119,8 @@ def _collect(path: Path, values: dict[str, str], blocks: dict[str, list[str]], d
             blocks[within] = []
         elif first == "%include" and len(words) > 1:
             included = path.parent / words[1]
-            if depth > 0 and included.is_file():
-                _collect(included, values, blocks, depth - 1)
+            if len(files) < _MOST_FILES and included not in files and included.is_file():
+                _collect(included, values, blocks, files)
         else:
             values.setdefault(_plain(words[0]), line[len(words[0]) :].strip())
 

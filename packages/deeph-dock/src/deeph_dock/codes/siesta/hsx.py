@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from deeph_spec.errors import InputError
+from deeph_spec.pairs import encode
 from numpy.typing import NDArray
 
 from deeph_dock.codes.siesta.records import Records
@@ -430,7 +431,8 @@ def _check_supercell(hsx: Hsx, supercell: list[int]) -> None:
     if not finite or abs(np.linalg.det(hsx.cell)) < 1e-2 or not np.isfinite(hsx.fermi_level or 0):
         raise InputError(f"{hsx.path}: cell, positions or Fermi level are not numbers; damaged")
     half = np.array(supercell) // 2
-    distinct = len(np.unique(hsx.offsets, axis=0)) == hsx.images
+    (keys,) = encode(hsx.offsets)
+    distinct = len(set(keys.tolist())) == hsx.images
     if not distinct or (np.abs(hsx.offsets) > half).any() or (hsx.offsets[0] != 0).any():
         raise InputError(
             f"{hsx.path}: lattice vectors of the images: not those of {supercell}; damaged"

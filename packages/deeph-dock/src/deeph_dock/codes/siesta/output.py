@@ -1,4 +1,4 @@
-"""What SIESTA printed: version, functional, k-mesh, convergence, elements.
+"""What SIESTA printed: version, functional, k-mesh, convergence, elements, pseudopotentials, basis.
 
 The output is whatever file the user sent it to. It is recognised by its first kilobytes (the
 welcome of SIESTA) and by its "System Label". Large outputs are searched through a memory map.
@@ -24,6 +24,12 @@ _VERSION = re.compile(rb"^(?:Siesta )?Version\s*:\s*(\S.*?)\s*$", re.M | re.I)
 _SPECIES = re.compile(rb"^Species number:\s*(\d+)\s+Atomic number:\s*(-?\d+)", re.M)
 _FUNCTIONAL = re.compile(rb"^xc_check: (?!WARNING|Exchange)(\S.*?)\s*$", re.M)
 _KGRID = re.compile(rb"^siesta: k-grid:\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)\s+(-?[\d.]+)\s*$", re.M)
+_PSEUDOPOTENTIAL = re.compile(
+    rb"^Reading pseudopotential information in (?:\w+ form from|PSML from:)\s+(\S.*?)\s*$", re.M
+)
+_BASIS = re.compile(
+    rb"^prinput: Basis input.*?^%block PAO\.Basis[^\n]*\n(.*?)^%endblock PAO\.Basis", re.M | re.S
+)
 _PROJECTOR = re.compile(rb"^ +l= *\d+ +rc= *([\d.]+)", re.M)
 
 
@@ -38,6 +44,10 @@ class Output:
         As printed, e.g. ``"v4.1-b4-133"``.
     numbers : dict
         Atomic number of each species index (from 1).
+    pseudopotentials : dict
+        File name, without its folder, for each species index (from 1).
+    basis : dict
+        Shells of each species label, as in the block PAO.Basis that SIESTA prints.
     functional : str or None
     smearing : str or None
     kcell : (3, 3) int64 or None
@@ -56,6 +66,8 @@ class Output:
     path: Path
     version: str | None
     numbers: dict[int, int] = field(default_factory=dict)
+    pseudopotentials: dict[int, str] = field(default_factory=dict)
+    basis: dict[str, str] = field(default_factory=dict)
     functional: str | None = None
     smearing: str | None = None
     kcell: NDArray[np.int64] | None = None
@@ -121,10 +133,13 @@ def read_output(path: Path) -> Output:
         functionals = dict.fromkeys(_FUNCTIONAL.findall(head))
         radii = [float(radius) for radius in _PROJECTOR.findall(head)]
         converged, steps = _convergence(text)
+        numbers = {int(index): int(z) for index, z in _SPECIES.findall(head)}
         return Output(
             path,
             version=version.group(1).decode("ascii", "replace") if version else None,
-            numbers={int(index): int(z) for index, z in _SPECIES.findall(head)},
+            numbers=numbers,
+            pseudopotentials=_pseudopotentials(head, numbers),
+            basis=_basis(head),
             functional=" / ".join(f.decode("ascii", "replace") for f in functionals) or None,
             smearing=_smearing(text),
             kcell=kcell,
@@ -134,6 +149,33 @@ def read_output(path: Path) -> Output:
             auxiliary_cell=b"superc: Internal auxiliary supercell" in head,
             projector_radius=max(radii, default=None),
         )
+
+
+def _pseudopotentials(head: bytes, numbers: dict[int, int]) -> dict[int, str]:
+    """Give the file of each species: they are read in the order of the species."""
+    paths = [path.decode("utf-8", "replace") for path in _PSEUDOPOTENTIAL.findall(head)]
+    if len(paths) != len(numbers):  # floating orbitals have none
+        return {}
+    return {index: Path(path).name for index, path in zip(sorted(numbers), paths, strict=True)}
+
+
+def _basis(head: bytes) -> dict[str, str]:
+    """Give the shells of each species: "n=4 0 2 5.033 4.669 1.000 1.000; n=4 1 2 P 1 ..."."""
+    block = _BASIS.search(head)
+    shells: dict[str, list[str]] = {}
+    label = None
+    for line in block.group(1).decode("utf-8", "replace").splitlines() if block else []:
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        if not line.startswith(" "):
+            label = words[0]
+            shells[label] = []
+        elif label is not None and words[0].startswith("n="):
+            shells[label].append(" ".join(words))
+        elif label is not None and shells[label]:
+            shells[label][-1] += " " + " ".join(words)
+    return {label: "; ".join(found) for label, found in shells.items() if found}
 
 
 def _kmesh(head: bytes) -> tuple[NDArray[np.int64] | None, NDArray[np.float64] | None]:
