@@ -165,7 +165,7 @@ def _dask(request: Request) -> Iterator[Workers]:
     elif ":" in where:
         target = {"address": where}
     else:
-        raise InputError(f"--scheduler {where}: no such file, no address like tcp://node1:8786")
+        raise InputError(f"--scheduler {where}: no such file, nor an address like tcp://node1:8786")
     try:
         client = import_module("distributed").Client(
             **target, timeout=_PATIENCE, set_as_default=False
@@ -177,27 +177,53 @@ def _dask(request: Request) -> Iterator[Workers]:
     with client:
         threads = sum(client.nthreads().values())
         title = f"{threads} thread{'s' * (threads != 1)} of Dask"
-        yield Workers(lambda: _Lasting(partial(_submit, client)), max(threads, 8) + 1, title)
+        yield Workers(partial(_dask_executor, client, where), max(2 * threads, 200), title)
+
+
+def _dask_executor(client: Any, where: str) -> Executor:
+    """Make an executor of a client that is connected."""
+    if client.status != "running":
+        raise InputError(f"--scheduler {where}: lost; when it is back, run the same command again")
+    return _Lasting(partial(_submit, client))
+
+
+class _DaskFuture(Future[Any]):
+    """A future that cannot be cancelled once a worker has it.
+
+    Those that Dask gives pretend that it can, and are lost together with the connection.
+    """
+
+    def __init__(self, client: Any, task: Any) -> None:
+        super().__init__()
+        self._client, self._task = client, task
+
+    def cancel(self) -> bool:
+        """Cancel the work unless a worker has it."""
+        if self.done():
+            return self.cancelled()
+        if self._client.status == "running":
+            begun = self._client.processing().values()
+            if any(self._task.key in keys for keys in begun) or not super().cancel():
+                return False
+            self._task.cancel()
+        return True
 
 
 def _submit(client: Any, function: Callable[..., Any], *args: Any) -> Future[Any]:
-    """Give work to Dask.
-
-    Its own executor takes an item that is being worked on for one that can be cancelled, and
-    loses all when the connection is lost.
-    """
-    future: Future[Any] = Future()
-    future.set_running_or_notify_cancel()
-    client.submit(function, *args, pure=False).add_done_callback(partial(_take_over, future))
+    """Give work to Dask."""
+    task = client.submit(function, *args, pure=False)
+    future = _DaskFuture(client, task)
+    task.add_done_callback(partial(_take_over, future))
     return future
 
 
 def _take_over(future: Future[Any], task: Any) -> None:
     """Give the end of Dask's future to one of `concurrent.futures`."""
+    if not future.set_running_or_notify_cancel():
+        return
     if task.status == "finished":
         try:
             future.set_result(task.result())
-            return
         except Exception as error:  # it cannot be fetched, or not be unpickled here
             future.set_exception(error)
     elif task.status == "error":
