@@ -70,7 +70,7 @@ def pyscf(
         typer.Option(
             metavar="2S",
             help="Unpaired electrons; auto: 0, or if any structure has an odd number of electrons "
-            "two spin channels in all.",
+            "two spin channels in all (crystals with --smearing excepted).",
         ),
     ] = "auto",
     charge: Annotated[int, typer.Option(help="Charge of the molecule or cell.")] = 0,

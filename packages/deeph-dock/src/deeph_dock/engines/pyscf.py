@@ -155,6 +155,8 @@ def build(structure: Structure, crystal: bool, settings: Settings) -> Any:
         least = int(mol.nelectron) % 2
     except Exception as error:
         raise InputError(f"PySCF: {_one_line(error)}") from error
+    if crystal and settings.smearing and not settings.spin:
+        least = 0  # partial occupations take any number of electrons
     spin = least if settings.spin is None else settings.spin
     if mol.nelectron <= 0 or spin > mol.nelectron or (spin - least) % 2:
         raise InputError(
@@ -297,6 +299,7 @@ def _crystal(cell: Any, mesh: tuple[int, int, int], polarised: bool, settings: S
 
     kpoints = cell.make_kpts(mesh)
     cell.spin *= len(kpoints)  # PySCF counts the supercell of the mesh
+    cell.spin += (cell.tot_electrons(len(kpoints)) - cell.spin) % 2
     mf = (dft.KUKS if polarised else dft.KRKS)(cell, kpoints)
     if not cell._pseudo:
         mf = mf.density_fit()

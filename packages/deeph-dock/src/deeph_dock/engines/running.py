@@ -41,6 +41,8 @@ __all__ = ["Outcome", "Task", "compute", "plan", "preview", "run"]
 PRELOAD = ("deeph_dock.engines.running", "deeph_dock.writing", "pyscf.dft", "pyscf.pbc.dft")
 """Modules that every worker needs."""
 
+_NO_GAP = 0.01  # eV
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -101,7 +103,7 @@ def plan(
         Root of the dataset.
     settings : Settings
         What to compute. A dataset has one kind of spin: if any structure has an odd number of
-        electrons, all get two spin channels.
+        electrons, all get two spin channels; crystals with smearing do not need them.
     kind, flatten
         As in `deeph_dock.engines.structures.find_structures`.
     wanted, threads, redo
@@ -128,8 +130,8 @@ def plan(
 
 
 def _is_odd(one: Given, settings: Settings) -> bool:
-    """Whether a structure has an odd number of electrons; atomic numbers tell, cores are even."""
-    if one.structure is None:
+    """Whether a structure has an unpaired electron; atomic numbers tell, cores are even."""
+    if one.structure is None or (any(one.periodic) and settings.smearing):
         return False
     return bool((int(one.structure.numbers.sum()) - settings.charge) % 2)
 
@@ -248,10 +250,12 @@ def _with_opposite_vectors(calculation: Calculation) -> Calculation:
 
 
 def _gap(calculation: Calculation) -> float | None:
-    """Give the smallest distance between levels below and above the Fermi level, eV."""
+    """Give the distance of the levels around the Fermi level, eV; None for a metal."""
     if calculation.eigenvalues is None or calculation.info.fermi_level is None:
         return None
     energies, level = calculation.eigenvalues().energies, calculation.info.fermi_level
+    if np.abs(energies - level).min() < _NO_GAP:
+        return None
     below, above = energies[energies <= level], energies[energies > level]
     return float(above.min() - below.max()) if len(below) and len(above) else None
 
