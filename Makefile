@@ -25,6 +25,8 @@ $(STAMP): $(PROJECTS)
 	@$(PIP) --prefer-binary --group dev -e spec -e packages/deeph-dock -e "packages/deeph-core[eval]"
 	@$(PIP) --only-binary :all: -e "packages/deeph-dock[pyscf,sisl]" || \
 		echo "note: this Python has no ready-made pyscf or sisl yet; tests that use them are skipped"
+	@$(PIP) --only-binary :all: -e "packages/deeph-dock[mpi,dask]" mpich || \
+		echo "note: this Python has no ready-made mpi4py, mpich or distributed; tests that use them are skipped"
 	@touch $@
 
 demo: $(STAMP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from deeph_dock.executors import InThisProcess, each, local_executor
+from deeph_dock.workers import Request, workers
+from deeph_spec.errors import InputError
 
 
 def _square(n: int) -> int:
@@ -131,3 +134,24 @@ def test_workers_end_with_the_first_process(script: Path) -> None:
 
 def test_one_job_needs_no_process() -> None:
     assert isinstance(local_executor(1), InThisProcess)
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_", "message"),
+    [
+        ("local", Request(scheduler="tcp://127.0.0.1:1"), "add --executor dask"),
+        ("dask", Request(jobs=2), "-j: processes of this machine"),
+        ("threads", Request(), "known are local, mpi, dask"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(kind: str, request_: Request, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        workers(kind, request_)
+
+
+@pytest.mark.parametrize(("kind", "package"), [("mpi", "mpi4py"), ("dask", "distributed")])
+def test_missing_extra_is_named(kind: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deeph_dock.workers.find_spec", lambda _: None)
+    message = f'{package} is not installed; pip install "deeph-dock[{kind}]"'
+    with pytest.raises(InputError, match=re.escape(message)), workers(kind, Request()):
+        pass

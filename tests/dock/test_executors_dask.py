@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -226,25 +225,4 @@ def test_scheduler_that_is_not_there_is_one_line(
 ) -> None:
     monkeypatch.setattr("deeph_dock.workers._PATIENCE", "1s")
     with pytest.raises(InputError, match=message), workers("dask", Request(scheduler=where)):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("kind", "request_", "message"),
-    [
-        ("local", Request(scheduler="tcp://127.0.0.1:1"), "add --executor dask"),
-        ("dask", Request(jobs=2), "-j: processes of this machine"),
-        ("threads", Request(), "known are local, mpi, dask"),
-    ],
-)
-def test_what_does_not_go_together_is_one_line(kind: str, request_: Request, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        workers(kind, request_)
-
-
-@pytest.mark.parametrize(("kind", "package"), [("mpi", "mpi4py"), ("dask", "distributed")])
-def test_missing_extra_is_named(kind: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deeph_dock.workers.find_spec", lambda _: None)
-    message = f'{package} is not installed; pip install "deeph-dock[{kind}]"'
-    with pytest.raises(InputError, match=re.escape(message)), workers(kind, Request()):
         pass
