@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +131,7 @@ def tasks(folders: Mapping[str, Path], full: bool = False) -> list[Task]:
     folders : mapping
         Folder of each id.
     full : bool
-        All entries of all structures; else some of every n-th.
+        All entries of all structures; else some, of `STRUCTURES_READ` of them.
 
     Returns
     -------
@@ -138,11 +140,14 @@ def tasks(folders: Mapping[str, Path], full: bool = False) -> list[Task]:
     """
     if full:
         return [Task(id, path, "all") for id, path in folders.items()]
-    step = max(1, -(-len(folders) // STRUCTURES_READ))
-    return [
-        Task(id, path, "none" if number % step else "some")
-        for number, (id, path) in enumerate(folders.items())
-    ]
+    # Every n-th would see one kind only where kinds alternate.
+    chosen = set(sorted(folders, key=_hashed)[:STRUCTURES_READ])
+    return [Task(id, path, "some" if id in chosen else "none") for id, path in folders.items()]
+
+
+def _hashed(id: str) -> bytes:
+    """Give an order of ids that has nothing to do with their names, and is always the same."""
+    return sha256(id.encode(errors="surrogateescape")).digest()
 
 
 def facts_of(batch: Sequence[Task]) -> list[Facts]:
@@ -183,8 +188,8 @@ def _read(folder: StructureFolder, entries: str) -> Facts:
             "these are not of one structure"
         )
     orbitals = int(info.orbital_counts(structure).sum())
-    matrices = tuple(name for name in MATRIX_FILES if folder.has(name))
-    paths = [folder.file(name) for name in matrices]
+    sizes = _matrix_sizes(folder.path)
+    matrices = tuple(sizes)
     counted = next((name for name in ("hamiltonian", "overlap") if name in matrices), None)
     facts: dict[str, Any] = {}
     if counted is not None:
@@ -198,7 +203,7 @@ def _read(folder: StructureFolder, entries: str) -> Facts:
         composition=composition(structure),
         atoms=len(structure),
         orbitals=orbitals,
-        bytes=sum(path.stat().st_size for path in paths),
+        bytes=sum(sizes.values()),
         spin=info.spin or ("spinful" if info.spinful else "none"),
         matrices=matrices,
         shells={symbol: info.orbital_map[symbol] for symbol in structure.elements},
@@ -209,6 +214,19 @@ def _read(folder: StructureFolder, entries: str) -> Facts:
         print=fingerprint(structure),
         **facts,
     )
+
+
+def _matrix_sizes(path: Path) -> dict[str, int]:
+    """Give the bytes of each matrix that is there, looking at the folder once."""
+    with os.scandir(path) as entries:
+        files = {
+            e.name: e.stat().st_size for e in entries if e.name.endswith(".h5") and e.is_file()
+        }
+    found = {
+        name: next((files[file] for file in names if file in files), None)
+        for name, names in MATRIX_FILES.items()
+    }
+    return {name: size for name, size in found.items() if size is not None}
 
 
 def _check_atoms(pairs: Int, atoms: int, path: Path) -> None:
