@@ -132,6 +132,9 @@ def test_hermitian_error_is_that_of_the_plain_loop(seed, count, dtype):
     partner = blocks[-r1, -r2, -r3, j, i]
     assert np.abs(matrix.block(row) - partner.conj().T).max() == pytest.approx(error, rel=1e-6)
     mean = matrix.hermitian()
+    at_once, *measured = matrix.averaged()
+    assert np.array_equal(at_once.entries, mean.entries)
+    assert measured == [error, row]
     assert mean.hermitian_error()[0] == 0
     assert mean.dtype == matrix.dtype
     assert_hermitian(mean, 0.0)
@@ -147,6 +150,8 @@ def test_a_missing_partner_counts_as_zero_and_cannot_be_averaged():
     assert matrix.hermitian_error() == (3.0, 1)
     with pytest.raises(InputError, match="no partner"):
         matrix.hermitian()
+    with pytest.raises(InputError, match="no partner"):
+        matrix.averaged()
     with pytest.raises(AssertionError, match="no partner"):
         assert_hermitian(matrix)
 
@@ -170,6 +175,9 @@ def test_nan_is_not_hermitian():
     matrix = random_matrix(1).hermitian()
     matrix.block(3)[0, 0] = np.nan
     error, row = matrix.hermitian_error()
+    assert np.isnan(error)
+    assert row in (3, matrix.partner_rows()[3])
+    _, error, row = matrix.averaged()
     assert np.isnan(error)
     assert row in (3, matrix.partner_rows()[3])
 

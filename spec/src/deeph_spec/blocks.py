@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -34,6 +34,7 @@ from deeph_spec.ragged import (
 __all__ = ["BlockMatrix", "iter_read", "merge_pairs", "read", "read_pairs"]
 
 Int = NDArray[np.int64]
+Combined = TypeVar("Combined")
 _BYTES_AT_ONCE = 64 * 2**20
 
 
@@ -323,6 +324,46 @@ class BlockMatrix:
         InputError
             If a partner is not stored.
         """
+        self._refuse_lonely()
+        entries = np.empty_like(self.entries)
+        for rows, mean in self._with_partner(lambda own, other: (own + other) / 2):
+            scatter(entries, self.chunk_boundaries[rows], mean)
+        return self.with_entries(entries)
+
+    def averaged(self) -> tuple[BlockMatrix, float, int]:
+        """Do `hermitian_error` and `hermitian` in one pass over the entries.
+
+        Returns
+        -------
+        matrix : BlockMatrix
+            Exactly Hermitian.
+        error : float
+            Largest difference of a block and the adjoint of its partner.
+        row : int
+            The block where it occurs; -1 for a matrix without blocks.
+
+        Raises
+        ------
+        InputError
+            If a partner is not stored.
+        """
+        self._refuse_lonely()
+        entries = np.empty_like(self.entries)
+        worst, worst_row = 0.0, -1
+
+        def combine(own: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+            return (own + other) / 2, np.abs(own - other)
+
+        for rows, (mean, difference) in self._with_partner(combine):
+            scatter(entries, self.chunk_boundaries[rows], mean)
+            largest = difference.reshape(len(rows), -1).max(axis=1, initial=0.0)
+            at = int(np.argmax(largest))  # NaN counts as the largest
+            if worst_row < 0 or not (largest[at] <= worst or np.isnan(worst)):
+                worst, worst_row = float(largest[at]), int(rows[at])
+        return self.with_entries(entries), worst, worst_row
+
+    def _refuse_lonely(self) -> None:
+        """Refuse a matrix in which a pair has no partner."""
         lonely = np.flatnonzero(self.partner_rows() < 0)
         if len(lonely):
             pair = tuple(self.atom_pairs[lonely[0]].tolist())
@@ -330,14 +371,10 @@ class BlockMatrix:
                 f"pair {pair} has no partner (-R, j, i), so that the matrix cannot be made "
                 "Hermitian; complete the pairs first"
             )
-        entries = np.empty_like(self.entries)
-        for rows, mean in self._with_partner(lambda own, other: (own + other) / 2):
-            scatter(entries, self.chunk_boundaries[rows], mean)
-        return self.with_entries(entries)
 
     def _with_partner(
-        self, combine: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
-    ) -> Iterator[tuple[Int, NDArray[Any]]]:
+        self, combine: Callable[[NDArray[Any], NDArray[Any]], Combined]
+    ) -> Iterator[tuple[Int, Combined]]:
         """Yield rows and combine(block, adjoint of the partner's block), in bounded pieces."""
         partner = self.partner_rows()
         wrong = differing(self.chunk_shapes[partner], self.chunk_shapes[:, ::-1]) & (partner >= 0)

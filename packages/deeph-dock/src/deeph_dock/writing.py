@@ -186,14 +186,14 @@ def _averaged(name: str, matrix: BlockMatrix) -> tuple[BlockMatrix, float]:
     """
     if name == "position_matrix":
         return matrix, 0.0
-    error, row = matrix.hermitian_error()
+    averaged, error, row = matrix.averaged()
     if not error <= NOT_HERMITIAN.get(name.removesuffix(PREDICTION), np.inf):
         pair = tuple(matrix.atom_pairs[row].tolist())
         raise InputError(
             f"the {name} is not Hermitian: the block of {pair} and its partner differ by "
             f"{error:.3g}; the file is damaged"
         )
-    return (matrix.hermitian() if error else matrix), error
+    return averaged, error
 
 
 def _on_common_pairs(
