@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from deeph_dock.codes.abacus.csr import Csr, read_csr, read_position
 from deeph_dock.codes.abacus.decimals import read_decimals
-from deeph_dock.codes.abacus.headers import HEAD, matrix_of
+from deeph_dock.codes.abacus.headers import HEAD, kind_of
 from deeph_dock.codes.abacus.numbers import complexes, integers, reals
 from deeph_spec.errors import InputError
 from hypothesis import given, settings
@@ -168,12 +168,18 @@ def test_whatever_is_written_reads_back(
 @pytest.mark.parametrize("style", "ABCD")
 def test_heads_tell_what_a_file_holds(style: str) -> None:
     head = replace(toy(), style=style, name="S", step=3).text().encode()[:HEAD]
-    assert matrix_of(head) == ("S", None if style == "B" else 3)
+    assert kind_of(head) == ("S", None if style == "B" else 3, None)
+
+
+def test_newer_heads_tell_the_spin_channel() -> None:
+    text = replace(toy(), style="D").text().replace(" 1 # number of spin", " 2 # number of spin")
+    text = text.replace(" 1 # spin index", " 2 # spin index")
+    assert kind_of(text.encode()[:HEAD]) == ("H", 0, 1)
 
 
 @pytest.mark.parametrize("head", [b"", b"\x00" * 90, b"Matrix", b"STEP: 1\nnothing\n", b"<xml>"])
 def test_other_files_are_no_csr_files(head: bytes) -> None:
-    assert matrix_of(head) is None
+    assert kind_of(head) is None
 
 
 class TestNumbers:

@@ -4,8 +4,9 @@ A run is a folder with INPUT, STRU and KPT, and in it ``OUT.<suffix>`` with the 
 files; several ``OUT.*`` are several runs. A folder with csr files and a log is taken as well, also
 an ``OUT.*`` itself; the input is then looked for in the folder above.
 
-Names of csr files, where they tell the spin channel: ``data-HR-sparse_SPIN1.csr`` and
-``hrs2_nao.csr`` hold spin down; a step number (``3_data-HR-..``, ``hrs1g3_nao.csr``) may be there.
+The names of csr files tell the spin channel where the head does not: ``data-HR-sparse_SPIN1.csr``
+and ``hrs2_nao.csr`` hold spin down. They may have the number of a step: ``3_data-HR-..``,
+``hrs1g3_nao.csr``.
 Nothing here imports numpy.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from deeph_spec.errors import InputError
 
-from deeph_dock.codes.abacus.headers import HEAD, matrix_of
+from deeph_dock.codes.abacus.headers import HEAD, Kind, kind_of
 from deeph_dock.codes.abacus.inputs import read_input
 
 _OUT = "OUT."
@@ -169,13 +170,13 @@ def find_files(folder: Path, label: str) -> Files:
 
 def _is_output(folder: Path) -> bool:
     """Tell whether a folder holds a csr file or the log of a run of ABACUS."""
-    if any(matrix in _KNOWN for _, (matrix, _) in _csr_files(folder)):
+    if any(kind.matrix in _KNOWN for _, kind in _csr_files(folder)):
         return True
     return any(b"ABACUS" in _head(path) for path in folder.iterdir() if _LOG.fullmatch(path.name))
 
 
-def _csr_files(folder: Path) -> list[tuple[Path, tuple[str, int | None]]]:
-    """Give the csr files of a folder, and which matrix and step each holds."""
+def _csr_files(folder: Path) -> list[tuple[Path, Kind]]:
+    """Give the csr files of a folder, and what each holds."""
     places = [folder, folder / "matrix"]
     found = []
     for place in places:
@@ -183,20 +184,20 @@ def _csr_files(folder: Path) -> list[tuple[Path, tuple[str, int | None]]]:
             continue
         for path in sorted(place.iterdir()):
             if path.suffix == ".csr" and path.is_file():
-                matrix = matrix_of(_head(path))
-                if matrix is not None:
-                    found.append((path, matrix))
+                kind = kind_of(_head(path))
+                if kind is not None:
+                    found.append((path, kind))
     return found
 
 
 def _matrices(out: Path) -> dict[str, list[Path]]:
     """Give the files of each matrix, by spin; of several steps the last."""
     best: dict[tuple[str, int], tuple[tuple[int, bool], Path]] = {}
-    for path, (matrix, step) in _csr_files(out):
+    for path, (matrix, step, spin) in _csr_files(out):
         found = _SPIN.search(path.name)
-        spin = 0
-        if found is not None:
+        if spin is None and found is not None:
             spin = int(found[1]) if found[1] is not None else int(found[2]) - 1
+        spin = spin or 0
         # SR.csr and sr_nao.csr of get_s may lie beside the overlap of the self-consistent run.
         rank = (step or 0, matrix != "S" or found is not None)
         key = (matrix, spin)

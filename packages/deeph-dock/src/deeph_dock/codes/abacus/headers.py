@@ -16,22 +16,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from deeph_spec.errors import InputError
 
 HEAD = 512
 """Bytes by which a file is recognised."""
 _OLD = re.compile(
-    rb"(?:(?:IONIC_)?STEP:\s*(\d+)\s*\n)?\s*Matrix Dimension of (\w+)\(?R?\)?:\s*(\d+)\s*\n"
-    rb"\s*Matrix number of \w+\(?R?\)?:\s*(\d+)\s*\n"
+    rb"(?:(?:IONIC_)?STEP:\s*(\d{1,9})\s*\n)?\s*Matrix Dimension of (\w+)\(?R?\)?:\s*(\d{1,9})\s*\n"
+    rb"\s*Matrix number of \w+\(?R?\)?:\s*(\d{1,9})\s*\n"
 )
-_NEW = re.compile(rb"\s*--- Ionic Step (\d+) ---\s*\n\s*# print .*? (\w+)\(R\)\s*\n")
+_NEW = re.compile(rb"\s*--- Ionic Step (\d{1,9}) ---\s*\n\s*# print .*? (\w+)\(R\)\s*\n")
 _COUNTED = {
-    "spins": rb"^\s*(\d+) # number of spin directions\s*$",
-    "spin": rb"^\s*(\d+) # spin index\s*$",
-    "dimension": rb"^\s*(\d+) # number of localized basis\s*$",
-    "cells": rb"^\s*(\d+) # number of Bravais lattice vector R\s*$",
+    "dimension": rb"^\s*(\d{1,9}) # number of localized basis\s*$",
+    "cells": rb"^\s*(\d{1,9}) # number of Bravais lattice vector R\s*$",
 }
+_SPIN = re.compile(rb"^ *2 # number of spin directions\s*^ *([12]) # spin index", re.MULTILINE)
 _MOST = 10**8
 _ENOUGH = 1 << 16
 
@@ -50,8 +50,6 @@ class Head:
         Rows of the matrix.
     cells : int
         Lattice vectors R in the file.
-    spin : int or None
-        Spin channel from 0, where the file says it.
     cell_text : bytes
         Style D: cell and atoms; else empty.
     end : int
@@ -62,13 +60,20 @@ class Head:
     step: int | None
     dimension: int
     cells: int
-    spin: int | None
     cell_text: bytes
     end: int
 
 
-def matrix_of(head: bytes) -> tuple[str, int | None] | None:
-    """Tell from the first bytes of a file which matrix it holds, and of which step.
+class Kind(NamedTuple):
+    """What a file holds: which matrix, of which step and spin channel, both from 0."""
+
+    matrix: str
+    step: int | None = None
+    spin: int | None = None
+
+
+def kind_of(head: bytes) -> Kind | None:
+    """Tell from the first bytes of a csr file what it holds.
 
     Parameters
     ----------
@@ -77,18 +82,16 @@ def matrix_of(head: bytes) -> tuple[str, int | None] | None:
 
     Returns
     -------
-    matrix : str
-        "H", "S", "DM", "r", ...
-    step : int or None
-        Of the first step in the file, from 0.
-    Or None for a file that is no csr file.
+    Kind or None
+        Step and spin where the file says them; None for a file that is no csr file.
     """
     found = _OLD.match(head)
     if found is not None:
-        return found[2].decode(), _step(found[1], head)
+        return Kind(found[2].decode(), _step(found[1], head))
     found = _NEW.match(head)
     if found is not None:
-        return found[2].decode(), int(found[1]) - 1
+        spin = _SPIN.search(head)
+        return Kind(found[2].decode(), int(found[1]) - 1, int(spin[1]) - 1 if spin else None)
     return None
 
 
@@ -118,7 +121,7 @@ def read_head(data: bytes, start: int, path: Path) -> Head:
     if found is not None:
         dimension, cells = int(found[3]), int(found[4])
         head = Head(
-            found[2].decode(), _step(found[1], found[0]), dimension, cells, None, b"", found.end()
+            found[2].decode(), _step(found[1], found[0]), dimension, cells, b"", found.end()
         )
         return _checked(head, path)
     found = _NEW.match(data, start)
@@ -141,7 +144,6 @@ def read_head(data: bytes, start: int, path: Path) -> Head:
         step=int(found[1]) - 1,
         dimension=numbers["dimension"],
         cells=numbers["cells"],
-        spin=numbers["spin"] - 1 if numbers["spins"] == 2 else None,
         cell_text=text[end:],
         end=box,
     )

@@ -42,6 +42,7 @@ _ELECTRONS = (
 _SPECIES = re.compile(r"READING ATOM TYPE\s+(\d+)")
 _ZETA = re.compile(r"L\s*=\s*(\d+)\s*,\s*number of zeta\s*=\s*(\d+)")
 _LARGEST_L = 6
+_MOST_DIGITS = 7
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class Log:
                     f"{self.path}: READING ATOM TYPE {number + 1}: no label or number of atoms; "
                     "the log is cut or damaged"
                 )
+            if len(atoms[1]) > _MOST_DIGITS:
+                raise InputError(f"{self.path}: {atoms[1]} atoms of {label[1]}; the log is damaged")
             name = files[number].rsplit("/", 1)[-1] if number < len(files) else None
             if int(atoms[1]):
                 found.append(Species(label[1], int(atoms[1]), name))

@@ -213,6 +213,8 @@ def _from_head(head: Head, files: Files) -> Geometry:
         counts = [int(word) for word in lines[6]]
         kind, rows = lines[7][0], lines[8:]
         positions = np.array([[float(word) for word in words[:3]] for words in rows])
+        if sum(counts) != len(positions):
+            raise ValueError
         labels = tuple(label for label, n in zip(lines[5], counts, strict=True) for _ in range(n))
         usable = kind == "Direct" and positions.shape == (len(labels), 3)
         usable = usable and vectors.shape == (3, 3) and 1e-3 < constant < 1e6
