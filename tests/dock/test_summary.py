@@ -366,7 +366,15 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     "place", ["root", "dft", "folder of structures", "folder above", "structure"]
 )
 @pytest.mark.parametrize(
-    "command", [["check"], ["check", "--summary"], ["split", "--dry-run"], ["band"]]
+    "command",
+    [
+        ["check"],
+        ["check", "--summary"],
+        ["split", "--dry-run"],
+        ["band"],
+        ["export", "--to", "deeph-legacy"],
+        ["standardize"],
+    ],
 )
 def test_commands_take_any_folder(
     dock: Dock, places: dict[str, Path], tmp_path: Path, command: list[str], place: str
@@ -374,6 +382,8 @@ def test_commands_take_any_folder(
     name, *options = command
     if name == "band":
         options = ["-o", str(tmp_path / "bands"), "--points", "5", "--mesh", "1", "1", "1"]
+    if name in ("export", "standardize"):
+        options = [str(tmp_path / "out"), *options]
     code, out, err = dock(name, places[place], *options)
     if (name, place) == ("split", "structure"):
         assert code == 1
@@ -385,9 +395,22 @@ def test_commands_take_any_folder(
         assert f"{count} structure{'s' * (count > 1)} in" in out
     if name == "band":
         assert len(list((tmp_path / "bands").rglob("band.h5"))) == count
+    made = {"export": "hamiltonians.h5", "standardize": "hamiltonian.h5"}
+    if name in made:
+        assert len(list((tmp_path / "out").rglob(made[name]))) == count
 
 
-@pytest.mark.parametrize("arguments", [["check"], ["check", "--summary"], ["split"], ["band"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check"],
+        ["check", "--summary"],
+        ["split"],
+        ["band"],
+        ["export", "out", "--to", "deeph-legacy"],
+        ["standardize", "out"],
+    ],
+)
 @pytest.mark.parametrize("where", ["empty", "missing", "file"])
 def test_commands_refuse_what_holds_no_structure(
     dock: Dock, tmp_path: Path, arguments: list[str], where: str
