@@ -27,7 +27,6 @@ from deeph_dock.outcomes import Outcome, describe, guarded, outcomes_of
 from deeph_dock.places import Record, put_in_place, remove_leftovers, sole_writer
 
 __all__ = [
-    "PRELOAD",
     "WANTED",
     "Job",
     "Outcome",
@@ -40,10 +39,6 @@ __all__ = [
     "run",
     "sole_writer",
 ]
-
-
-PRELOAD = ("deeph_dock.writing",)
-"""Modules that workers need for every job."""
 
 
 def preview(job: Job) -> Outcome:

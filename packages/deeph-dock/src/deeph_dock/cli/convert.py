@@ -84,7 +84,6 @@ def convert(
 
     from deeph_spec.errors import InputError
 
-    from deeph_dock.conversion import PRELOAD, dataset_folder, plan, preview
     from deeph_dock.workers import Request, workers
 
     *sources, destination = paths
@@ -92,8 +91,10 @@ def convert(
         raise InputError(
             f"one folder given ({destination}), two are needed: dock convert SRC... DST"
         )
-    wanted = _wanted(only)
-    with workers(executor, Request(jobs, scheduler, PRELOAD)) as pool:
+    with workers(executor, Request(jobs, scheduler, _preload(code))) as pool:
+        from deeph_dock.conversion import dataset_folder, plan, preview  # while workers start
+
+        wanted = _wanted(only)
         if pool.title:  # elsewhere, where this folder need not be the current one
             sources, destination = [path.absolute() for path in sources], destination.absolute()
         found = [
@@ -112,6 +113,14 @@ def convert(
         write_report(report, outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _preload(code: str | None) -> tuple[str, ...]:
+    """Give the modules that every conversion needs, those included that others import late."""
+    reader = [f"deeph_dock.codes.{code.replace('-', '_')}.run"] if code else []
+    shared = ("writing", "conversion", "orbital_elements", "spin_blocks")
+    late = ("numpy.ma", "email.parser", "fractions")
+    return (*(f"deeph_dock.{name}" for name in shared), *late, *reader)
 
 
 _SHORT = {"s": "overlap", "h": "hamiltonian", "rho": "density_matrix", "r": "position_matrix"}
