@@ -33,6 +33,7 @@ class ToyRun:
     dtype: str = "f4"
     order: str = "<"
     spins: int = 1
+    components: Sequence[BlockMatrix] = ()  # of H, in SIESTA's order; without: all alike
     fermi: float = -1.25  # eV
     electrons: float = 1.5
     rydberg: float = RYDBERG
@@ -159,8 +160,11 @@ class ToyRun:
         record(numbers("i4", [len(columns) for columns, *_ in rows]))
         for columns, *_ in rows:
             record(numbers("i4", columns + 1))
-        for _ in range(self.spins):
-            for _, h, _, _ in rows:
+        for spin in range(self.spins):
+            parts = (
+                self.but(hamiltonian=self.components[spin]).rows()[1] if self.components else rows
+            )
+            for _, h, _, _ in parts:
                 record(numbers(kind, h / self.rydberg))
         for _, _, s, _ in rows:
             record(numbers(kind, s))
@@ -177,6 +181,30 @@ class ToyRun:
             record(numbers("i4", kinds))
             within = np.concatenate([np.arange(self.orbitals(s)) for s in self.structure.symbols])
             record(numbers("i4", np.stack([atom_of, within], axis=1) + 1))
+        return b"".join(pieces)
+
+    def dm(
+        self, components: Sequence[BlockMatrix], *, old: bool = False, home: bool = False
+    ) -> bytes:
+        """Write a density matrix, old: without the supercell, home: inside the cell alone."""
+        pieces: list[bytes] = []
+
+        def record(kind: str, values: Any) -> None:
+            data = np.asarray(values).astype(f"{self.order}{kind}").tobytes()
+            marker = np.array(len(data), f"{self.order}i4").tobytes()
+            pieces.append(marker + data + marker)
+
+        cells, rows = self.rows()
+        supercell = (2 * np.abs(cells).max(axis=0) + 1).tolist()
+        kept = [columns < self.size if home else columns >= 0 for columns, *_ in rows]
+        record("i4", [self.size, self.spins, *([] if old else supercell)])
+        record("i4", [np.count_nonzero(keep) for keep in kept])
+        for keep, (columns, *_) in zip(kept, rows, strict=True):
+            record("i4", columns[keep] + 1)
+        for component in components:
+            _, rows = self.but(hamiltonian=component).rows()
+            for keep, (_, values, *_) in zip(kept, rows, strict=True):
+                record("f8", values[keep])
         return b"".join(pieces)
 
     def rows(self) -> tuple[np.ndarray, list[tuple[np.ndarray, ...]]]:

@@ -1,4 +1,4 @@
-"""SIESTA runs with spin, and density matrices: the proofs on real runs and made ones."""
+"""SIESTA runs with spin: the proofs on real runs, the rules on made ones, and damage."""
 
 from __future__ import annotations
 
@@ -12,16 +12,11 @@ import pytest
 from deeph_dock.codes import Calculation, Code
 from deeph_dock.codes.siesta import SIESTA
 from deeph_dock.codes.siesta import spins as spin_rules
-from deeph_dock.codes.siesta.density import read_density
-from deeph_dock.codes.siesta.hsx import read_hsx
 from deeph_dock.orbital_elements import Pattern
-from deeph_dock.testing import (
-    CodeContract,
-    DamageContract,
-    electron_count,
-    spin_orbit_strengths,
-)
-from deeph_spec.errors import InputError
+from deeph_dock.spin_blocks import adjoint, collinear, spinor
+from deeph_dock.testing import CodeContract, DamageContract, spin_orbit_strengths
+from deeph_spec.blocks import BlockMatrix
+from deeph_spec.testing import assert_hermitian
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,7 +46,13 @@ class TestSiesta5(CodeContract):
     hermitian_limits: ClassVar = {"overlap": 1e-8, "hamiltonian": 1e-7}
 
     @pytest.fixture(
-        params=["Bi_hexagonal_soc", "Pt2_soc", "SrTiO3_noncollinear", "fe_bcc_polarized"]
+        params=[
+            "Bi_hexagonal_soc",
+            "Pt2_soc",
+            "SrTiO3_noncollinear",
+            "SrTiO3_polarized",
+            "fe_bcc_polarized",
+        ]
     )
     def calculation(self, request: pytest.FixtureRequest, dft_data: Data) -> Calculation:
         folder = dft_data("third-party/siesta") / f"sisl-files-{request.param}"
@@ -86,35 +87,22 @@ class TestVersion2(CodeContract):
 
 
 @pytest.mark.parametrize(
-    ("run", "element", "shell"), [("GaAs_soc", "As", 2), ("GaAs_soc", "Ga", 2)]
+    ("folder", "element", "shell"),
+    [
+        ("siesta/modes/GaAs_soc", "As", 2),
+        ("siesta/modes/GaAs_soc", "Ga", 2),
+        ("third-party/siesta//sisl-files-Bi_hexagonal_soc", "Bi", 1),
+    ],
 )
 def test_spin_orbit_coupling_is_positive_and_equal_along_all_axes(
-    dft_data: Data, run: str, element: str, shell: int
+    dft_data: Data, folder: str, element: str, shell: int
 ) -> None:
-    calculation = SIESTA.read(dft_data(f"siesta/modes/{run}"), run)
-    strengths = spin_orbit_strengths(calculation, element, shell)
+    packed, _, within = folder.partition("//")
+    path = dft_data(packed) / within
+    (label,) = SIESTA.recognises(path)
+    strengths = spin_orbit_strengths(SIESTA.read(path, label), element, shell)
     assert min(strengths) > 0.05
     assert np.ptp(strengths) < 0.01 * max(strengths)
-
-
-def test_moment_of_the_density_matrix_points_where_the_input_says(dft_data: Data) -> None:
-    """Fe_nc: theta 60, phi 30 degrees; the eigenvalues do not see the direction."""
-    calculation = SIESTA.read(dft_data("siesta/modes/Fe_nc"), "Fe_nc")
-    rho, overlap = (calculation.matrices[name]() for name in ("density_matrix", "overlap"))
-    density, overlap = rho.hermitian(), overlap.hermitian()
-    n = calculation.info.orbits_quantity
-    parts = np.zeros((2, 2), dtype=complex)
-    for row in range(len(density)):
-        block = density.block(row).reshape(2, n, 2, n)
-        parts += np.einsum("aibj,ij->ab", block, overlap.block(row))
-    # rho_ud = <c_u c_d^*>: the moment is tr(sigma rho).
-    moment = np.array(
-        [2 * parts[0, 1].real, -2 * parts[0, 1].imag, (parts[0, 0] - parts[1, 1]).real]
-    )
-    theta, phi = np.radians([60, 30])
-    direction = np.array([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)])
-    assert np.linalg.norm(moment) == pytest.approx(2.355, abs=0.01)
-    np.testing.assert_allclose(moment / np.linalg.norm(moment), direction, atol=1e-3)
 
 
 def test_hamiltonian_and_density_matrix_see_the_same_moment(dft_data: Data) -> None:
@@ -134,17 +122,71 @@ def test_hamiltonian_and_density_matrix_see_the_same_moment(dft_data: Data) -> N
     assert cosine == pytest.approx(-1, abs=1e-3)
 
 
-def test_collinear_electrons_of_each_spin(dft_data: Data) -> None:
-    calculation = SIESTA.read(dft_data("siesta/modes/O2_spin"), "O2_spin")
-    rho, overlap = (calculation.matrices[name]() for name in ("density_matrix", "overlap"))
-    moment = 0.0
-    for row in range(len(rho)):
-        block, n = rho.block(row), len(overlap.block(row))
-        moment += float(((block[:n, :n] - block[n:, n:]) * overlap.block(row)).sum())
-    assert moment == pytest.approx(2.0, abs=1e-4)
-
-
 # -- the rules of the components ------------------------------------------------------------------
+
+
+def random_spin(run: Any, spins: int, seed: int) -> tuple[tuple[BlockMatrix, ...], BlockMatrix]:
+    """Make a random Hermitian H and its components as SIESTA numbers them."""
+    rng = np.random.default_rng(seed)
+    plain = run.overlap.sorted()
+
+    def symmetric() -> BlockMatrix:
+        return plain.with_entries(rng.uniform(-1, 1, len(plain.entries))).hermitian()
+
+    def antisymmetric() -> BlockMatrix:
+        of = plain.with_entries(1j * rng.uniform(-1, 1, len(plain.entries))).hermitian()
+        return plain.with_entries(of.entries.imag)
+
+    if spins == 2:
+        up, down = symmetric(), symmetric()
+        return (up, down), collinear(up, down)
+    up, down, real, imaginary = (symmetric() for _ in range(4))
+    parts = [up, down, real, imaginary]
+    up_up, down_down = up.entries.astype(complex), down.entries.astype(complex)
+    down_up = real.entries + 1j * imaginary.entries
+    up_down = down_up.conj()
+    if spins == 8:
+        i_up, i_down, more, other = (antisymmetric() for _ in range(4))
+        up_up, down_down = up_up - 1j * i_up.entries, down_down - 1j * i_down.entries
+        # Any du is allowed: ud is its adjoint.
+        down_up = down_up + more.entries + 1j * other.entries
+        up_down = adjoint(plain.with_entries(down_up)).entries
+        parts = [up, down]
+        parts += [plain.with_entries(x) for x in (down_up.real, down_up.imag)]
+        parts += [i_up, i_down]
+        parts += [plain.with_entries(x) for x in (up_down.real, -up_down.imag)]
+    matrix = spinor(*(plain.with_entries(x) for x in (up_up, up_down, down_up, down_down)))
+    return tuple(parts), matrix
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0, 1, 2]),
+    st.sampled_from([2, 4, 8]),
+    st.sampled_from(["f4", "f8"]),
+    st.sampled_from(["<", ">"]),
+)
+def test_spin_is_read_back(
+    toy_run: Toy,
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    version: int,
+    spins: int,
+    dtype: str,
+    order: str,
+) -> None:
+    run = toy_run(seed=seed, version=version, order=order, spins=spins, dtype=dtype)
+    components, expected = random_spin(run, spins, seed)
+    written = run.but(components=components)
+    folder = written.write(tmp_path_factory.mktemp("run"), leave_out=(".EIG", ".KP"))
+    calculation = SIESTA.read(folder, "toy")
+    assert calculation.info.spin == ("collinear" if spins == 2 else "soc")
+    found = calculation.matrices["hamiltonian"]()
+    np.testing.assert_array_equal(found.atom_pairs, expected.atom_pairs)
+    single = version == 0 or dtype == "f4"
+    np.testing.assert_allclose(found.entries, expected.entries, atol=1e-6 if single else 1e-14)
+    assert_hermitian(found, 1e-6 if single else 1e-14)
+
 
 ONE = Pattern(
     np.zeros((1, 5), np.int64),
@@ -180,128 +222,38 @@ def test_components_stand_where_siesta_has_them(kind: str) -> None:
         assert found.dtype == (np.dtype(f"c{2 * int(kind[1])}") if spins > 2 else np.dtype(kind))
 
 
-# -- DM files -------------------------------------------------------------------------------------
-
-
-def dm(run: Any, generation: int, columns_of: Callable[[np.ndarray], np.ndarray]) -> bytes:
-    """Write the overlap of a run as its density matrix, with or without the supercell."""
-    pieces: list[bytes] = []
-
-    def record(values: Any, kind: str) -> None:
-        data = np.asarray(values).astype(f"{run.order}{kind}").tobytes()
-        marker = np.array(len(data), f"{run.order}i4").tobytes()
-        pieces.append(marker + data + marker)
-
-    cells, rows = run.rows()
-    rows = [tuple(part[columns_of(row[0])] for part in row) for row in rows]
-    supercell = (2 * np.abs(cells).max(axis=0) + 1).tolist()
-    record([run.size, run.spins, *(supercell if generation else [])], "i4")
-    record([len(columns) for columns, *_ in rows], "i4")
-    for columns, *_ in rows:
-        record(columns + 1, "i4")
-    for _ in range(run.spins):
-        for _, _, s, _ in rows:
-            record(s, "f8")
-    return b"".join(pieces)
-
-
-def everything(columns: np.ndarray) -> np.ndarray:
-    return np.arange(len(columns))
-
-
-@given(
-    st.integers(0, 2**32 - 1),
-    st.sampled_from([0, 1, 2]),
-    st.sampled_from([0, 1]),
-    st.sampled_from(["<", ">"]),
-    st.sampled_from([1, 2, 4]),
-)
-def test_what_is_written_is_read_back(
-    toy_run: Toy,
-    tmp_path_factory: pytest.TempPathFactory,
-    seed: int,
-    version: int,
-    generation: int,
-    order: str,
-    spins: int,
-) -> None:
-    run = toy_run(seed=seed, version=version, order=order, spins=spins)
-    folder = run.write(tmp_path_factory.mktemp("run"), leave_out=(".EIG", ".KP"))
-    (folder / "toy.DM").write_bytes(dm(run, generation, everything))
-    calculation = SIESTA.read(folder, "toy")
-    found = calculation.matrices["density_matrix"]()
-    expected = run.overlap.sorted()
-    assert found.dtype == (np.complex128 if spins == 4 else np.float64)
-    n = len(expected.block(0))
-    np.testing.assert_allclose(
-        found.block(0)[:n, : expected.block(0).shape[1]], expected.block(0), atol=1e-14
-    )
-    total = electron_count(found, expected)
-    channels = 1 if spins == 1 else 2
-    assert total == pytest.approx(channels * float((expected.entries**2).sum()), rel=1e-9)
-
-
-def test_density_matrix_may_have_other_elements_than_the_hamiltonian(
-    toy_run: Toy, tmp_path: Path
-) -> None:
-    run = toy_run(seed=3)
-    run.write(tmp_path)
-
-    def home(columns: np.ndarray) -> np.ndarray:
-        return np.flatnonzero(columns < run.size)
-
-    (tmp_path / "toy.DM").write_bytes(dm(run, 1, home))
-    found = SIESTA.read(tmp_path, "toy").matrices["density_matrix"]()
-    assert (found.atom_pairs[:, :3] == 0).all()
-    expected = run.overlap.on_pairs(found.atom_pairs)
-    np.testing.assert_allclose(found.entries, expected.entries, atol=1e-14)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"spins": 2}, "2 spin components, toy.HSX has .* and 1: not of the same run"),
-        ({"cutoff": 9.0}, "a supercell of .*: of another step of the run"),
-    ],
-)
-def test_density_matrix_of_another_run_is_refused(
-    toy_run: Toy, tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
-    toy_run().write(tmp_path)
-    (tmp_path / "toy.DM").write_bytes(dm(toy_run(**changes), 1, everything))
-    with pytest.raises(InputError, match=rf"toy\.DM: sizes: .*{message}"):
-        SIESTA.read(tmp_path, "toy").matrices["density_matrix"]()
-
-
-def test_density_matrix_with_nan_is_refused(dft_data: Data, tmp_path: Path) -> None:
-    folder = dft_data("siesta/modes/O2_spin")
-    content = bytearray((folder / "O2_spin.DM").read_bytes())
-    content[-12:-4] = np.float64(np.nan).tobytes()
-    (tmp_path / "O2_spin.DM").write_bytes(content)
-    density = read_density(tmp_path / "O2_spin.DM", read_hsx(folder / "O2_spin.HSX"))
-    with pytest.raises(InputError, match="NaN or absurd"):
-        density.component(1)
-
-
 # -- damage ---------------------------------------------------------------------------------------
 
 
-class TestDamageVersion0(DamageContract):
-    """Spin-orbit coupling in single precision, with .DM: a real run."""
+class TestDamageRealRuns(DamageContract):
+    """HSX version 0 with each kind of spin, versions 1 and 2; with .DM where there is one."""
 
     matrix_files = ("*.HSX", "*.DM")
+    flips = 150
 
     @pytest.fixture
     def code(self) -> Code:
         return SIESTA
 
-    @pytest.fixture
-    def run(self, dft_data: Data, tmp_path: Path) -> Path:
-        folder = tmp_path / "run"
-        shutil.copytree(
-            dft_data("siesta/modes/O2_spin"), folder, ignore=shutil.ignore_patterns("basis")
-        )
-        return folder
+    @pytest.fixture(
+        params=[
+            "siesta/H2O_box/0007",
+            "siesta/modes/O2_spin",
+            "siesta/modes/Fe_nc",
+            "siesta/modes/Pt_soc",
+            "third-party/siesta//sisl-files-graphene_electrode",
+            "third-party/siesta//sisl-files-Pt2_soc",
+            "third-party/siesta//sisl-files-fe_bcc_polarized",
+            "third-party/siesta//Si",
+        ]
+    )
+    def run(self, request: pytest.FixtureRequest, dft_data: Data, tmp_path: Path) -> Path:
+        packed, _, within = request.param.partition("//")
+        (tmp_path / "run").mkdir()
+        for path in (dft_data(packed) / within).iterdir():
+            if path.is_file():
+                shutil.copyfile(path, tmp_path / "run" / path.name)
+        return tmp_path / "run"
 
 
 class TestDamageLaterVersions(DamageContract):
@@ -317,5 +269,5 @@ class TestDamageLaterVersions(DamageContract):
     def run(self, request: pytest.FixtureRequest, toy_run: Toy, tmp_path: Path) -> Path:
         run = toy_run(version=request.param, spins=4, atoms=2, cutoff=3.0, dtype="f8")
         run.write(tmp_path / "run")
-        (tmp_path / "run" / "toy.DM").write_bytes(dm(run, 1, everything))
+        (tmp_path / "run" / "toy.DM").write_bytes(run.dm([run.overlap] * 4))
         return tmp_path / "run"

@@ -7,6 +7,8 @@ every orbital (p = -y, z, -x).
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from deeph_spec.errors import InputError
 from numpy.typing import NDArray
@@ -71,7 +73,9 @@ def elements_of(counts: Int, columns: NDArray[np.int32]) -> Elements:
     return Elements(rows, orbitals, images)
 
 
-def complete_pattern(hsx: Hsx, elements: Elements, blocks: Blocks, cells: Int) -> Pattern:
+def complete_pattern(
+    hsx: Hsx, elements: Elements, blocks: Blocks, cells: Int, path: Path
+) -> Pattern:
     """Find the place of every element; each must be there with row and column exchanged as well.
 
     Parameters
@@ -84,6 +88,8 @@ def complete_pattern(hsx: Hsx, elements: Elements, blocks: Blocks, cells: Int) -
         The blocks of the elements.
     cells : (P, 3) int64 array
         Lattice vector R of each block.
+    path : Path
+        The file of the elements.
 
     Returns
     -------
@@ -95,11 +101,11 @@ def complete_pattern(hsx: Hsx, elements: Elements, blocks: Blocks, cells: Int) -
     InputError
         If a block or an element occurs twice, or without its Hermitian partner.
     """
-    pattern = make_pattern(layout_of(hsx), elements, blocks, cells, hsx.path)
+    pattern = make_pattern(layout_of(hsx), elements, blocks, cells, path)
     full = len(elements) == int((pattern.shapes[:, 0] * pattern.shapes[:, 1]).sum())
     if not full and not pattern.is_symmetric():  # without holes it is
         raise InputError(
-            f"{hsx.path}: column indices: an element is there without the one with row and column "
+            f"{path}: column indices: an element is there without the one with row and column "
             "exchanged; the file is damaged"
         )
     return pattern

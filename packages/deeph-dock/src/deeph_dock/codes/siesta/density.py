@@ -24,10 +24,10 @@ import numpy as np
 from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
-from deeph_dock.codes.siesta.assembly import elements_of, layout_of
+from deeph_dock.codes.siesta.assembly import complete_pattern, elements_of
 from deeph_dock.codes.siesta.hsx import Hsx
 from deeph_dock.codes.siesta.records import Records
-from deeph_dock.orbital_elements import Blocks, Pattern, find_blocks, make_pattern
+from deeph_dock.orbital_elements import Blocks, Pattern, find_blocks
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -158,7 +158,8 @@ def density_pattern(density: Density, hsx: Hsx, blocks: Blocks, cells: Int) -> P
     Raises
     ------
     InputError
-        If its images are not those of H, or not known.
+        If its images are not those of H, or not known, or elements are there once instead of
+        twice.
     """
     elements = elements_of(density.counts, density.columns)
     own = find_blocks(hsx.atom_of_orbital, elements)
@@ -182,7 +183,7 @@ def density_pattern(density: Density, hsx: Hsx, blocks: Blocks, cells: Int) -> P
     if missing.any() and (hsx.folded or not alike or not known[own.images].all()):
         raise _of_another_step(density, hsx, "it connects atoms in images that are not known")
     found = np.where(missing[:, None], table[own.images], cells[at])
-    return make_pattern(layout_of(hsx), elements, own, found, density.path)
+    return complete_pattern(hsx, elements, own, found, density.path)
 
 
 def _of_another_step(density: Density, hsx: Hsx, why: str) -> InputError:

@@ -48,12 +48,15 @@ class Records:
             )
         self.at = 0
         orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+        lengths = []
         for self.byte_order in orders:
-            if self.next_length() in first_lengths:
+            lengths.append(self.next_length() or 0)
+            if lengths[-1] in first_lengths:
                 return
         raise InputError(
-            f"{path}: begins with a record of {self.next_length()} bytes, expected "
-            f"{' or '.join(map(str, first_lengths))}: not a Fortran sequential file of this kind"
+            f"{path}: begins with a record of {min(lengths, key=abs)} bytes, expected "
+            f"{' or '.join(map(str, first_lengths))}: not a Fortran sequential file of this kind, "
+            "or of a generation that is not known"
         )
 
     def __len__(self) -> int:

@@ -140,7 +140,7 @@ def read_run(folder: Path, label: str) -> Calculation:
 
     @cache
     def pattern() -> Pattern:
-        return complete_pattern(hsx, elements, blocks, sites.cells)
+        return complete_pattern(hsx, elements, blocks, sites.cells, hsx.path)
 
     def overlap() -> BlockMatrix:
         return pattern().fill(hsx.overlap(), 1.0)
