@@ -97,7 +97,8 @@ def _with_digits(energies: Float, paths: list[Path | None]) -> Float:
     for path in paths:
         if path is None:
             return energies
-        table = _table(path, [line for line in path.read_text().splitlines() if line.strip()])
+        text = path.read_text("utf-8", errors="replace")
+        table = _table(path, [line for line in text.splitlines() if line.strip()])
         channels.append(np.sort(table[:, 2:], axis=1))
     shapes = {channel.shape for channel in channels}
     if shapes != {energies.shape[1:]}:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from deeph_spec.errors import InputError
+from deeph_spec.structure import SMALLEST_VOLUME
 from numpy.typing import NDArray
 
 from deeph_dock.codes.abacus.assembly import BOHR
@@ -275,5 +276,8 @@ def _sites(
     geometry: Geometry, moved: Int, species: Sequence[Species], warnings: tuple[str, ...]
 ) -> Sites:
     lattice = geometry.vectors * (geometry.constant * BOHR)
+    finite = np.isfinite(lattice).all() and np.isfinite(geometry.positions).all()
+    if not finite or not abs(np.linalg.det(lattice)) > SMALLEST_VOLUME:
+        raise InputError(f"{geometry.source}: no usable cell or atoms; the file is damaged")
     positions = geometry.positions @ lattice
     return Sites(lattice, positions, moved, geometry.constant, tuple(species), warnings)
