@@ -132,6 +132,8 @@ def test_decay_length_of_an_exponential() -> None:
     statistics = EntryStatistics({}, {"C-C": values, "H-H": values[:, :2]})
     assert decay_length(statistics, "C-C") == pytest.approx(0.8)
     assert decay_length(statistics, "H-H") is None
+    values[1, 8:] *= 1e-9  # the end of the orbitals is no decay
+    assert decay_length(statistics, "C-C") == pytest.approx(0.8)
 
 
 def test_tallies_of_different_length_add_up_in_either_order() -> None:

@@ -102,7 +102,10 @@ def _pairs(summary: Summary, axes: Axes) -> None:
     axes.set(xlabel="distance of the atoms (Å)", ylabel=f"neighbours of an atom in {BIN:g} Å")
     axes.set_xlim(0, None)
     if summary.reach:
-        axes.legend(title="dashed: reach", title_fontsize=8.5, loc="upper left", fontsize=8.5)
+        axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # room for the legend
+        axes.legend(
+            title="dashed: reach", title_fontsize=8.5, loc="upper left", fontsize=8.5, ncols=2
+        )
 
 
 def _atoms(summary: Summary, axes: Axes) -> None:

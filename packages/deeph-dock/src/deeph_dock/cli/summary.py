@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from deeph_dock.summary import Facts, Span, Summary
     from deeph_dock.workers import Request
 
+PROVENANCE = {"code": "code", "code_version": "version", "functional": "functional"}
+"""What is printed of the provenance when nothing is mixed."""
 LINES_AT_MOST = 12
 NAMES_AT_MOST = 5
 _BATCH = 32
@@ -102,8 +104,10 @@ def _lines(dataset: Path, summary: Summary) -> Iterator[str]:
         yield from _wrapped(f"compositions  {_some(formulas, LINES_AT_MOST)}", " " * 14)
         yield from _wrapped(f"spin          {_counted(summary.spins)}", " " * 14)
         yield from _wrapped(f"matrices      {_parts(summary)}", " " * 14)
-        for key, values in summary.provenance.items():
-            yield from _wrapped(f"{key.ljust(13)} {_counted(values)}", " " * 14)
+        for key, name in PROVENANCE.items():
+            if key in summary.provenance:
+                text = f"{name.ljust(13)} {_counted(summary.provenance[key])}"
+                yield from _wrapped(text, " " * 14)
         done = summary.standardized
         yield f"standardised  {'all' if done == summary.structures else done or 'none'}"
         yield ""

@@ -256,6 +256,7 @@ def summarise(facts: Iterable[Facts], folders: Mapping[str, Path]) -> Summary:
     )
 
 
+_TELLING = 1e-3
 _SIZES = ("atoms", "orbitals", "pairs", "bytes")
 
 
@@ -284,13 +285,15 @@ def decay_length(statistics: EntryStatistics, name: str) -> float | None:
     Returns
     -------
     float or None
-        Å, by least squares of the logarithm over intervals with entries; None for fewer than three.
+        Å, by least squares of the logarithm over the intervals whose mean is above `_TELLING` of
+        the largest: beyond it the ends of orbitals would rule. None for fewer than three.
     """
     counts, sums, _ = statistics.off_site[name]
-    places = np.flatnonzero((counts > 0) & (sums > 0))
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    places = np.flatnonzero(means > _TELLING * means.max(initial=0.0))
     if len(places) < 3:
         return None
-    slope = np.polyfit((places + 0.5) * BIN, np.log(sums[places] / counts[places]), 1)[0]
+    slope = np.polyfit((places + 0.5) * BIN, np.log(means[places]), 1)[0]
     return float(-1 / slope) if slope < 0 else None
 
 

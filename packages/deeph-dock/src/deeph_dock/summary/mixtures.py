@@ -23,6 +23,7 @@ PER_ELEMENT = {"basis": "bases", "pseudopotentials": "pseudopotentials"}
 DENSITIES_DIFFER = 1.5
 """Meshes of k-points this factor apart are named."""
 _STANDARDIZED = "standardize"
+_LONGEST = 44
 Order = Callable[[Iterable[str]], list[str]]
 
 
@@ -158,9 +159,14 @@ def _shells(shells: tuple[int, ...]) -> str:
 def _shares(found: Mapping[str, Sequence[str]], ordered: Order) -> str:
     """List values, the most frequent first, and the structures of the others."""
     ranked = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
-    shown = [f"{value} ({len(ids)})" for value, ids in ranked[:1]]
-    shown += [f"{value} ({len(ids)}: {_some(ordered(ids))})" for value, ids in ranked[1:6]]
+    shown = [f"{_short(value)} ({len(ids)})" for value, ids in ranked[:1]]
+    shown += [f"{_short(value)} ({len(ids)}: {_some(ordered(ids))})" for value, ids in ranked[1:6]]
     return ", ".join(shown) + (f" and {len(ranked) - 6} more" if len(ranked) > 6 else "")
+
+
+def _short(value: str) -> str:
+    """Cut what does not fit into half a line."""
+    return value if len(value) <= _LONGEST else value[: _LONGEST - 3] + "..."
 
 
 def _some(ids: Sequence[str], most: int = 3) -> str:
