@@ -170,7 +170,10 @@ def load(name: str) -> Code:
         return cast("Code", getattr(import_module(module), attribute))
     if key in _third_parties():
         return cast("Code", _third_parties()[key].load())
-    raise InputError(f"no code '{name}'; known are {', '.join(names())}")
+    from difflib import get_close_matches
+
+    meant = "".join(f", did you mean '{n}'?" for n in get_close_matches(key, names(), 1))
+    raise InputError(f"no code '{name}'{meant or ';'} known are {', '.join(names())}")
 
 
 def detect(folder: Path, code: str | None = None) -> Iterator[Found]:
