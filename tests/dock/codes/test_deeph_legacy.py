@@ -15,7 +15,6 @@ from deeph_dock.codes.deeph_legacy import DEEPH_LEGACY
 from deeph_dock.codes.deeph_legacy.order import legacy_rows
 from deeph_dock.codes.deeph_legacy.writing import write_folder
 from deeph_dock.testing import DamageContract, assert_two_centre
-from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import StructureFolder
 from deeph_spec.errors import InputError
 from deeph_spec.testing import random_folder
@@ -23,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 Data = Callable[[str], Path]
-F_SHELLS = {"H": (0, 1), "C": (0, 0, 1, 2, 3)}
+SHELLS = {"H": (0, 1), "C": (0, 0, 1, 2, 3), "O": (1, 0, 4)}
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_way_there_and_back_changes_no_bit(
     top = tmp_path_factory.mktemp("legacy")
     kinds = {"single": ("f4", "c8"), "double": ("f8", "c16")}[precision]
     dtype = kinds[spin == "soc"]
-    random_folder(top / "new", orbital_map=F_SHELLS, spin=spin, seed=seed, atoms=3, dtype=dtype)
+    random_folder(top / "new", orbital_map=SHELLS, spin=spin, seed=seed, atoms=3, dtype=dtype)
     source = StructureFolder(top / "new", "new")
     source.hamiltonian().write(top / "new" / "hamiltonian_pred.h5", "hamiltonian_pred")
     (top / "legacy").mkdir()
@@ -90,6 +89,7 @@ def test_way_there_and_back_changes_no_bit(
     np.testing.assert_array_equal(found.structure.numbers, source.structure.numbers)
     assert found.info.orbital_map == source.info.orbital_map
     assert found.info.fermi_level == source.info.fermi_level
+    assert found.info.occupation == source.info.occupation
     assert found.info.spin == spin
     for name in ("overlap", "hamiltonian", "hamiltonian_pred"):
         ours, expected = found.matrices[name](), source.matrix(name).sorted()
@@ -107,11 +107,46 @@ def test_position_matrices_have_a_sixth_number(tmp_path: Path) -> None:
     position.write(tmp_path / "new" / "position_matrix.h5", "position_matrix")
     (tmp_path / "legacy").mkdir()
     write_folder(source, tmp_path / "legacy", "x")
-    with h5py.File(tmp_path / "legacy" / "position_matrices.h5") as file:
+    with h5py.File(tmp_path / "legacy" / "position_matrixs.h5") as file:
         assert len(file) == 3 * len(overlap)
         assert all(len(json.loads(name)) == 6 for name in file)
     found = DEEPH_LEGACY.read(tmp_path / "legacy", "").matrices["position_matrix"]()
     np.testing.assert_array_equal(found.entries, numbers)
+
+
+def test_order_of_the_atoms_is_kept(tmp_path: Path) -> None:
+    random_folder(tmp_path / "new", atoms=3, seed=2, orbital_map=SHELLS)
+    source = StructureFolder(tmp_path / "new", "new")
+    legacy = tmp_path / "legacy"
+    legacy.mkdir()
+    write_folder(source, legacy, "x")
+    before = DEEPH_LEGACY.read(legacy, "")
+    old = before.matrices["hamiltonian"]()
+    order = [1, 2, 0]
+    for name in ("element.dat", "orbital_types.dat"):
+        lines = (legacy / name).read_text().splitlines()
+        (legacy / name).write_text("".join(lines[i] + "\n" for i in order))
+    np.savetxt(legacy / "site_positions.dat", source.structure.positions[order].T, "%.17e")
+    with h5py.File(legacy / "hamiltonians.h5") as file:
+        blocks = {tuple(json.loads(name)): block[()] for name, block in file.items()}
+    with h5py.File(legacy / "hamiltonians.h5", "w") as file:
+        for (*cell, i, j), block in blocks.items():
+            file[json.dumps([*cell, order.index(i - 1) + 1, order.index(j - 1) + 1])] = block
+    after = DEEPH_LEGACY.read(legacy, "")
+    np.testing.assert_array_equal(after.structure.numbers, before.structure.numbers[order])
+    new = after.matrices["hamiltonian"]()
+    for row, (*cell, i, j) in enumerate(new.atom_pairs.tolist()):
+        (place,) = old.rows_of(np.array([[*cell, order[i], order[j]]]))
+        np.testing.assert_array_equal(new.block(row), old.block(int(place)))
+
+
+def test_equal_structures_give_equal_files(legacy: Path, tmp_path: Path) -> None:
+    (tmp_path / "twice").mkdir()
+    write_folder(StructureFolder(tmp_path / "new", "new"), tmp_path / "twice", "test")
+    names = sorted(path.name for path in legacy.iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "twice").iterdir())
+    for name in names:
+        assert (legacy / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
 
 
 def test_orbitals_are_in_the_order_of_openmx() -> None:
@@ -164,6 +199,58 @@ def test_partners_that_a_prediction_lacks_are_completed(legacy: Path) -> None:
     np.testing.assert_allclose(found.entries, whole.entries, atol=1e-12)
 
 
+def _without_partners(name: str, folder: Path) -> None:
+    with h5py.File(folder / name, "r+") as file:
+        for key in list(file):
+            *cell, i, j = json.loads(key)
+            partner = [*(-x for x in cell), j, i]
+            if partner < [*cell, i, j] and json.dumps(partner) in file:
+                del file[key]
+
+
+def test_half_of_a_matrix_is_completed(legacy: Path) -> None:
+    whole = DEEPH_LEGACY.read(legacy, "").matrices["hamiltonian"]().hermitian()
+    _without_partners("hamiltonians.h5", legacy)
+    found = DEEPH_LEGACY.read(legacy, "").matrices["hamiltonian"]()
+    np.testing.assert_array_equal(found.atom_pairs, whole.atom_pairs)
+    np.testing.assert_allclose(found.entries, whole.entries, atol=1e-12)
+
+
+def test_one_missing_partner_is_named_but_of_a_prediction(legacy: Path) -> None:
+    shutil.copy(legacy / "hamiltonians.h5", legacy / "hamiltonians_pred.h5")
+    for name in ("hamiltonians.h5", "hamiltonians_pred.h5"):
+        with h5py.File(legacy / name, "r+") as file:
+            lost = next(key for key in file if json.loads(key)[3] != json.loads(key)[4])
+            del file[lost]
+    matrices = DEEPH_LEGACY.read(legacy, "").matrices
+    assert len(matrices["hamiltonian_pred"]()) == len(matrices["overlap"]())
+    with pytest.raises(InputError) as caught:
+        matrices["hamiltonian"]()
+    assert f"its partner '{lost}' is not" in str(caught.value)
+
+
+@pytest.mark.parametrize("spelling", ["density_matrixs", "density_matrices"])
+def test_density_matrix_in_both_spellings_may_be_of_one_spin(legacy: Path, spelling: str) -> None:
+    shutil.copy(legacy / "hamiltonians.h5", legacy / f"{spelling}.h5")
+    found = DEEPH_LEGACY.read(legacy, "")
+    np.testing.assert_array_equal(
+        found.matrices["density_matrix"]().entries, found.matrices["hamiltonian"]().entries
+    )
+    assert found.warnings == ()  # written by ourselves: of both spins
+    info = json.loads((legacy / "info.json").read_text())
+    del info["made_of"]
+    (legacy / "info.json").write_text(json.dumps(info))
+    (warning,) = DEEPH_LEGACY.read(legacy, "").warnings
+    assert f"{spelling}.h5: taken as it is; of OpenMX runs" in warning
+    assert legacy / f"{spelling}.h5" in DEEPH_LEGACY.inputs(legacy, "")
+
+
+def test_bare_info_of_a_prediction_is_enough(legacy: Path) -> None:
+    (legacy / "info.json").write_text('{"isspinful": false}')
+    info = DEEPH_LEGACY.read(legacy, "").info
+    assert (info.fermi_level, info.occupation, info.orthogonal_basis) == (None, None, False)
+
+
 def test_matrices_in_local_frames_are_refused_by_name(legacy: Path) -> None:
     (legacy / "hamiltonians.h5").rename(legacy / "rh.h5")
     assert "rh.h5 in local frames: left out" in DEEPH_LEGACY.read(legacy, "").warnings
@@ -199,6 +286,21 @@ def _dataset(name: str, block: np.ndarray) -> Callable[[Path], None]:
     return change
 
 
+def _group(folder: Path) -> None:
+    with h5py.File(folder / "hamiltonians.h5", "r+") as file:
+        del file["[0, 0, 0, 1, 1]"]
+        file.create_group("[0, 0, 0, 1, 1]")
+
+
+def _same_place(folder: Path) -> None:
+    with h5py.File(folder / "hamiltonians.h5", "r+") as file:
+        one, two = list(file)[:2]
+        offsets = [file[name].id.get_offset() for name in (one, two)]
+    content = (folder / "hamiltonians.h5").read_bytes()
+    old, new = (offset.to_bytes(8, "little") for offset in offsets)
+    (folder / "hamiltonians.h5").write_bytes(content.replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -222,6 +324,13 @@ def _dataset(name: str, block: np.ndarray) -> Callable[[Path], None]:
         (_dataset("[0, 0, 0, 1, 1]", np.eye(3)), r"expected \(\d+, \d+\) of float64"),
         (_dataset("[0, 0, 0, 1, 1]", np.full((4, 4), np.nan)), "NaN|expected"),
         (_dataset("[0, 0, 0, 1, 1, 1]", np.eye(4)), "names have other than 5 numbers"),
+        (_dataset("[0, 0, 0, 1, 1]", np.float64(1)), r"\(\) of float64, expected"),
+        (_dataset("[0, 0, 0, 1, 1]", np.eye(4, dtype="f4")), "float32, expected .* of float64"),
+        (_group, r"hamiltonians\.h5: .*damaged"),
+        (_same_place, "two blocks are at the same place"),
+        (_text("info.json", '{"fermi_level": 1e999}'), "fermi_level: 'inf', expected a number"),
+        (_text("info.json", '{"fermi_level": 1' + "0" * 400 + "}"), "fermi_level: .* expected"),
+        (_text("info.json", '{"occupation": true}'), "occupation: 'True', expected a number"),
     ],
 )
 def test_what_is_wrong_is_named(legacy: Path, change: Callable[[Path], None], message: str) -> None:
@@ -254,19 +363,3 @@ class TestDamage(DamageContract):
     def run(self, legacy: Path, tmp_path: Path) -> Path:
         shutil.copytree(legacy, tmp_path / "run")
         return tmp_path / "run"
-
-    def _judge(
-        self,
-        result: dict[str, BlockMatrix] | str,
-        whole: dict[str, BlockMatrix],
-        what: str,
-        at_most: int,
-    ) -> None:
-        """A name may be hit as well: its block is then missing, and completed from its partner."""
-        if isinstance(result, dict):
-            result = {
-                name: matrix
-                for name, matrix in result.items()
-                if np.array_equal(matrix.atom_pairs, whole[name].atom_pairs)
-            }
-        super()._judge(result, whole, what, at_most)

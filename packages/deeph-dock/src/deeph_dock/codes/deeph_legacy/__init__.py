@@ -18,13 +18,34 @@ MATRICES = {
     "overlap": "overlaps.h5",
     "hamiltonian": "hamiltonians.h5",
     "hamiltonian_pred": "hamiltonians_pred.h5",
-    "density_matrix": "density_matrices.h5",
-    "density_matrix_pred": "density_matrices_pred.h5",
-    "position_matrix": "position_matrices.h5",
+    "density_matrix": "density_matrixs.h5",
+    "density_matrix_pred": "density_matrixs_pred.h5",
+    "position_matrix": "position_matrixs.h5",
 }
-"""File of each matrix."""
+"""File of each matrix, in the spelling of the programs."""
 IN_LOCAL_FRAMES = ("rh.h5", "rh_pred.h5")
 """Matrices that are turned into the frame of each pair; they are named to be refused."""
+
+
+def matrix_files(folder: Path) -> dict[str, Path]:
+    """Find the file of each matrix, whose name programs spell in two ways.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the structure.
+
+    Returns
+    -------
+    dict
+        Those that exist, by name of the matrix.
+    """
+    found = {}
+    for name, file in MATRICES.items():
+        for spelling in (file, file.replace("matrixs", "matrices")):
+            if name not in found and (folder / spelling).is_file():
+                found[name] = folder / spelling
+    return found
 
 
 class DeephLegacy:
@@ -47,8 +68,10 @@ class DeephLegacy:
             An empty label, or nothing.
         """
         texts = sum((folder / name).is_file() for name in TEXTS)
-        matrices = any((folder / n).is_file() for n in (*MATRICES.values(), *IN_LOCAL_FRAMES))
-        return ("",) if texts >= 2 and matrices else ()
+        if texts < 2:
+            return ()
+        matrices = matrix_files(folder) or any((folder / n).is_file() for n in IN_LOCAL_FRAMES)
+        return ("",) if matrices else ()
 
     def own_folders(self, folder: Path, label: str) -> tuple[str, ...]:
         """Give the subfolders that belong to the structure, see `deeph_dock.codes.Code`: none.
@@ -82,8 +105,9 @@ class DeephLegacy:
         tuple of Path
             Those that exist.
         """
-        names = (*TEXTS, "info.json", *MATRICES.values(), *IN_LOCAL_FRAMES)
-        return tuple(folder / name for name in names if (folder / name).is_file())
+        matrices = matrix_files(folder).values()
+        others = [folder / name for name in (*TEXTS, "info.json", *IN_LOCAL_FRAMES)]
+        return (*(path for path in others if path.is_file()), *matrices)
 
     def read(self, folder: Path, label: str) -> Calculation:
         """Read one folder, see `deeph_dock.codes.Code`.

@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.errors import InputError
+from h5py import h5d, h5s, h5t
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
@@ -32,6 +33,7 @@ Int = NDArray[np.int64]
 
 _NAME = re.compile(r"\[\s*-?\d{1,9}\s*(?:,\s*-?\d{1,9}\s*){4,5}\]")
 _LARGEST_R = 2**15
+_KINDS = tuple(np.dtype(kind) for kind in ("f4", "f8", "c8", "c16"))
 
 
 def read_numbers(path: Path) -> list[list[float]]:
@@ -191,7 +193,9 @@ def read_matrix(path: Path, sizes: Int, directions: int = 1) -> BlockMatrix:
 
 
 def _read_open(file: h5py.File, path: Path, sizes: Int, directions: int) -> BlockMatrix:
-    names = list(file)
+    """Read the blocks one after another by the low level of h5py: there are thousands."""
+    group = file.id
+    names = [name.decode("utf-8", "replace") for name in group]
     keys = _keys(names, path, len(sizes), directions)
     order = np.lexsort(keys.T[::-1])
     pairs = keys[order][::directions, :5]
@@ -202,24 +206,34 @@ def _read_open(file: h5py.File, path: Path, sizes: Int, directions: int) -> Bloc
         raise InputError(f"{path}: a block is there twice, or without one of its directions")
     if (pairs[1:] == pairs[:-1]).all(axis=1).any():
         raise InputError(f"{path}: a block is there twice, with different blanks in its name")
-    shapes = sizes[pairs[:, 3:]]
-    kind = np.result_type(file[names[0]].dtype)
-    if kind.kind not in "fc":
-        raise InputError(f"{path}: '{names[0]}': type {kind}, expected real or complex numbers")
-    matrix = BlockMatrix.zeros(pairs, shapes, kind)
-    entries = np.zeros((directions, len(matrix.entries)), kind.newbyteorder("="))
-    bounds = matrix.chunk_boundaries.tolist()
+    first = h5d.open(group, names[0].encode())
+    kind, stored = first.dtype.newbyteorder("="), first.get_type()
+    if kind not in _KINDS:
+        raise InputError(
+            f"{path}: '{names[0]}': type {first.dtype}, expected real or complex numbers of single "
+            "or double precision"
+        )
+    matrix = BlockMatrix.zeros(pairs, sizes[pairs[:, 3:]], kind)
+    entries = np.zeros((directions, len(matrix.entries)), kind)
+    bounds, shapes = matrix.chunk_boundaries.tolist(), matrix.chunk_shapes.tolist()
+    in_memory = h5t.py_create(kind)
+    spans: list[tuple[int | None, int]] = []
     for place, row in enumerate(order.tolist()):
-        block = file[names[row]]
+        block = h5d.open(group, names[row].encode())
         pair, direction = divmod(place, directions)
-        if block.shape != tuple(shapes[pair]) or block.dtype != kind:
+        if block.shape != tuple(shapes[pair]) or not block.get_type().equal(stored):
             raise InputError(
                 f"{path}: '{names[row]}': {block.shape} of {block.dtype}, expected "
-                f"{tuple(shapes[pair].tolist())} of {kind} by orbital_types.dat"
+                f"{tuple(shapes[pair])} of {first.dtype} by orbital_types.dat and '{names[0]}'"
             )
-        if block.size:
-            target = entries[direction, bounds[pair] : bounds[pair + 1]].reshape(block.shape)
-            block.read_direct(target)
+        target = entries[direction, bounds[pair] : bounds[pair + 1]]
+        spans.append((block.get_offset(), target.nbytes))
+        if target.size:
+            block.read(h5s.ALL, h5s.ALL, target.reshape(shapes[pair]), in_memory)
+    contiguous = np.array([span for span in spans if span[0] is not None], np.int64).reshape(-1, 2)
+    starts, lengths = contiguous[np.argsort(contiguous[:, 0])].T
+    if (starts[1:] < starts[:-1] + lengths[:-1]).any():
+        raise InputError(f"{path}: two blocks are at the same place; the file is damaged")
     if not np.isfinite(entries).all():
         raise InputError(f"{path}: holds NaN or infinity; the file is damaged")
     return matrix.with_entries(entries if directions > 1 else entries[0])

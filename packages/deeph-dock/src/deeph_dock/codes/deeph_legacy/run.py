@@ -13,9 +13,10 @@ from deeph_spec.orbitals import L_MAX
 from deeph_spec.pairs import partners
 from deeph_spec.structure import SYMBOLS, Structure
 from deeph_spec.system import SystemInfo
+from numpy.typing import NDArray
 
 from deeph_dock.codes import Calculation
-from deeph_dock.codes.deeph_legacy import IN_LOCAL_FRAMES, MATRICES
+from deeph_dock.codes.deeph_legacy import IN_LOCAL_FRAMES, matrix_files
 from deeph_dock.codes.deeph_legacy.files import (
     is_complex,
     read_columns,
@@ -26,6 +27,7 @@ from deeph_dock.codes.deeph_legacy.files import (
 from deeph_dock.codes.deeph_legacy.order import legacy_rows, reordered
 
 _WITHOUT_SPIN = ("overlap", "position_matrix")
+_LARGEST = 1e9  # of an energy in eV, and of electrons
 
 
 def read_folder(folder: Path) -> Calculation:
@@ -46,7 +48,7 @@ def read_folder(folder: Path) -> Calculation:
     InputError
         If the folder is incomplete or damaged, or holds matrices in local frames only.
     """
-    there = {name: folder / file for name, file in MATRICES.items() if (folder / file).is_file()}
+    there = matrix_files(folder)
     local = [name for name in IN_LOCAL_FRAMES if (folder / name).is_file()]
     if not there:
         raise InputError(
@@ -55,7 +57,14 @@ def read_folder(folder: Path) -> Calculation:
         )
     structure, orbital_map = _read_atoms(folder)
     warnings: tuple[str, ...] = ()
-    info = _read_info(folder, structure, orbital_map, there)
+    path = folder / "info.json"
+    found = read_info(path)
+    info = _system(path, found, structure, orbital_map, there)
+    if "density_matrix" in there and not info.spinful and "made_of" not in found:
+        warnings += (
+            f"{there['density_matrix'].name}: taken as it is; of OpenMX runs older programs wrote "
+            "that of one spin, half of what the format holds: check Tr(rho S)",
+        )
     if local:
         warnings += (f"{', '.join(local)} in local frames: left out",)
 
@@ -93,20 +102,17 @@ def _read_atoms(folder: Path) -> tuple[Structure, dict[str, tuple[int, ...]]]:
     return Structure(lattice, positions, numbers), orbital_map
 
 
-def _read_info(
-    folder: Path,
+def _system(
+    path: Path,
+    found: dict[str, Any],
     structure: Structure,
     orbital_map: dict[str, tuple[int, ...]],
     there: dict[str, Path],
 ) -> SystemInfo:
-    """Read info.json, and find the kind of spin."""
-    path = folder / "info.json"
-    found = read_info(path)
-    spinful, level = found.get("isspinful", False), found.get("fermi_level")
+    """Check what info.json says, and find the kind of spin."""
+    spinful = found.get("isspinful", False)
     if not isinstance(spinful, bool):
         raise InputError(f"{path}: isspinful: {spinful!r}, expected true or false")
-    if level is not None and (isinstance(level, bool) or not isinstance(level, int | float)):
-        raise InputError(f"{path}: fermi_level: {level!r}, expected a number in eV or null")
     if found.get("nsites", len(structure)) != len(structure):
         raise InputError(
             f"{path}: nsites: {found['nsites']!r}, site_positions.dat has {len(structure)} atoms"
@@ -122,9 +128,20 @@ def _read_info(
         spin=spin,
         spinful=spinful,
         orthogonal_basis=found.get("isorthogonal") is True,
-        fermi_level=None if level is None else float(level),
+        fermi_level=_number(path, found, "fermi_level"),
+        occupation=_number(path, found, "occupation"),
         provenance=provenance,
     )
+
+
+def _number(path: Path, found: dict[str, Any], key: str) -> float | None:
+    """Give a number of info.json, or None if it is not there."""
+    value = found.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
+        raise InputError(f"{path}: {key}: {str(value)[:40]!r}, expected a number or null")
+    return float(value)
 
 
 def _read_matrix(path: Path, name: str, structure: Structure, info: SystemInfo) -> BlockMatrix:
@@ -140,16 +157,30 @@ def _read_matrix(path: Path, name: str, structure: Structure, info: SystemInfo) 
         int(z): legacy_rows(info.orbital_map[SYMBOLS[int(z)]]) for z in np.unique(structure.numbers)
     }
     matrix = reordered(matrix, structure.numbers, rows)
-    if (matrix.partner_rows() < 0).any():
-        matrix = _completed(matrix, path, name)
+    lonely = matrix.partner_rows() < 0
+    if lonely.any():
+        _refuse_gaps(matrix, lonely, path, name)
+        matrix = _completed(matrix, lonely)
     return matrix
 
 
-def _completed(matrix: BlockMatrix, path: Path, name: str) -> BlockMatrix:
+def _refuse_gaps(matrix: BlockMatrix, lonely: NDArray[np.bool_], path: Path, name: str) -> None:
+    """Refuse a file that lacks single partners: a name in it is damaged, or it was cut.
+
+    Programs wrote all blocks, or one of each pair; of predictions any may be missing.
+    """
+    both = ~lonely & ~matrix.on_site()
+    if name == "position_matrix" or (both.any() and not name.endswith("_pred")):
+        *cell, i, j = (matrix.atom_pairs[np.argmax(lonely)] + [0, 0, 0, 1, 1]).tolist()
+        missing = [*(-x for x in cell), j, i]
+        raise InputError(
+            f"{path}: '{[*cell, i, j]}' is there and its partner '{missing}' is not; the file is "
+            "damaged or incomplete"
+        )
+
+
+def _completed(matrix: BlockMatrix, lonely: NDArray[np.bool_]) -> BlockMatrix:
     """Add the blocks of which only the Hermitian partner is there."""
-    if name == "position_matrix":
-        raise InputError(f"{path}: a pair has no partner (-R, j, i); the file is incomplete")
-    lonely = matrix.partner_rows() < 0
     pairs = np.concatenate([matrix.atom_pairs, partners(matrix.atom_pairs[lonely])])
     shapes = np.concatenate([matrix.chunk_shapes, matrix.chunk_shapes[lonely][:, ::-1]])
     place_of_partner = np.full(len(matrix), -1)

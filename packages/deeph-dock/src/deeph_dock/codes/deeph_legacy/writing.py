@@ -13,6 +13,7 @@ from deeph_spec.dataset import StructureFolder
 from deeph_spec.errors import InputError
 from deeph_spec.files import replace_file, write_text
 from deeph_spec.structure import SYMBOLS
+from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from deeph_dock.codes.deeph_legacy import MATRICES
@@ -31,7 +32,7 @@ def write_folder(source: StructureFolder, folder: Path, made_of: str) -> dict[st
     folder : Path
         An empty folder.
     made_of : str
-        Kept in info.json under this name, which other programs ignore.
+        Kept in info.json under this name, which other programs ignore, as they do ``occupation``.
 
     Returns
     -------
@@ -71,6 +72,8 @@ def write_folder(source: StructureFolder, folder: Path, made_of: str) -> dict[st
         "fermi_level": info.fermi_level,
         "made_of": made_of,
     }
+    if info.occupation is not None:
+        document["occupation"] = info.occupation  # not of the layout: for the way back
     write_text(folder / "info.json", json.dumps(document) + "\n")
     size = sum(path.stat().st_size for path in folder.iterdir())
     return {
@@ -88,13 +91,26 @@ def _columns(vectors: Float) -> str:
 
 
 def _write_matrix(path: Path, matrix: BlockMatrix) -> None:
-    """Write a dataset for each block."""
+    """Write a dataset for each block, by the low level of h5py: there are thousands."""
     numbers = matrix.atom_pairs + np.array([0, 0, 0, 1, 1])
+    kind = h5t.py_create(matrix.dtype)
+    spaces = {
+        tuple(shape): h5s.create_simple(tuple(shape))
+        for shape in np.unique(matrix.chunk_shapes, axis=0).tolist()
+    }
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_obj_track_times(False)  # equal matrices give equal files
     with replace_file(path) as beside, h5py.File(beside, "w") as file:
+
+        def write(key: list[int], block: NDArray[Any]) -> None:
+            space = spaces[block.shape]
+            dataset = h5d.create(file.id, json.dumps(key).encode(), kind, space, properties)
+            dataset.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(block), kind)
+
         for row, key in enumerate(numbers.tolist()):
             block = matrix.block(row)
             if block.ndim == 2:
-                file.create_dataset(json.dumps(key), data=block)
+                write(key, block)
                 continue
             for direction, part in enumerate(block, start=1):
-                file.create_dataset(json.dumps([*key, direction]), data=part)
+                write([*key, direction], part)
