@@ -5,6 +5,7 @@ Its Hamiltonian acts on plane waves; blocks between orbitals need a projection, 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,22 @@ if TYPE_CHECKING:
     from deeph_dock.codes import Calculation
 
 _FIRST_BYTES = 4096
+_SAVED = ("data-file-schema.xml", "data-file.xml", "charge-density.hdf5", "charge-density.dat")
+_OUTPUT = (b"Program PWSCF",)
+_WORDS: dict[str, tuple[bytes, ...]] = {
+    ".xml": (b"qes:espresso", b"<?iotk"),  # since 6.2, and before
+    ".out": _OUTPUT,
+    ".log": _OUTPUT,
+    ".pwo": _OUTPUT,
+}
+"""What the first bytes of files with these endings say if they are of pw.x."""
 
 
 class QuantumEspresso:
     """Recognises folders of pw.x and refuses them in one line."""
 
     name = "Quantum ESPRESSO"
-    looks_for = "*.save/data-file-schema.xml, or the output of pw.x"
+    looks_for = "*.save with data-file-schema.xml or charge-density, or the output of pw.x"
 
     def recognises(self, folder: Path) -> tuple[str, ...]:
         """Tell whether pw.x has run in a folder, see `deeph_dock.codes.Code`.
@@ -50,9 +60,11 @@ class QuantumEspresso:
         Returns
         -------
         tuple of str
-            Those that end in .save.
+            Those that end in .save, and those that hold such ones (``outdir`` of the input).
         """
-        return tuple(path.name for path in folder.glob("*.save") if path.is_dir())
+        saves = [path for path in folder.glob("*.save") if path.is_dir()]
+        outdirs = [path.parent for path in folder.glob("*/*.save") if path.is_dir()]
+        return tuple(sorted({path.name for path in saves + outdirs}))
 
     def inputs(self, folder: Path, label: str) -> tuple[Path, ...]:
         """Give the files by which a run is recognised, see `deeph_dock.codes.Code`.
@@ -67,14 +79,19 @@ class QuantumEspresso:
         Returns
         -------
         tuple of Path
-            XML files of pw.x, and outputs.
+            Files that pw.x saved, its XML files and its outputs.
         """
-        schemas = [*folder.glob("*.save/data-file*.xml"), *folder.glob("*.xml")]
-        outputs = [*folder.glob("*.out"), *folder.glob("*.log")]
-        return tuple(
-            [path for path in sorted(schemas) if _holds(path, b"qes:espresso", b"<Root>")]
-            + [path for path in sorted(outputs) if _holds(path, b"Program PWSCF")]
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries)
+        saved = (
+            folder / name / file for name in names if name.endswith(".save") for file in _SAVED
         )
+        found = [path for path in saved if path.is_file()]
+        for name in names:
+            words = _WORDS.get(os.path.splitext(name)[1])
+            if words and _holds(folder / name, words):
+                found.append(folder / name)
+        return tuple(found)
 
     def read(self, folder: Path, label: str) -> Calculation:
         """Refuse the run, see `deeph_dock.codes.Code`.
@@ -103,8 +120,10 @@ class QuantumEspresso:
         )
 
 
-def _holds(path: Path, *words: bytes) -> bool:
+def _holds(path: Path, words: tuple[bytes, ...]) -> bool:
     """Tell whether one of some words is among the first bytes of a file."""
+    if not path.is_file():
+        return False
     try:
         with open(path, "rb") as file:
             head = file.read(_FIRST_BYTES)
