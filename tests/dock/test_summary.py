@@ -183,8 +183,7 @@ def test_part_of_the_pairs_of_large_structures_is_read(
 def test_pieces_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random_folder(tmp_path / "a", atoms=5)
     whole = _summary(tmp_path, full=True).to_document()
-    iter_read = facts.iter_read
-    monkeypatch.setattr(facts, "iter_read", lambda path: iter_read(path, max_bytes=999))
+    monkeypatch.setattr(facts, "PIECE_BYTES", 999)
     pieces = _summary(tmp_path, full=True).to_document()
     for key in ("hamiltonian_eV", "overlap"):
         for name, numbers in whole[key]["off_site"].items():
@@ -342,6 +341,7 @@ def test_folders_without_matrices(dock: Dock, tmp_path: Path) -> None:
 def test_picture_needs_a_summary_and_a_known_format(dock: Dock, tmp_path: Path) -> None:
     random_folder(tmp_path / "a", atoms=2, cutoff=3.0)
     assert dock("check", tmp_path, "--plot", "x.png")[0] == 2
+    assert dock("check", tmp_path, "--summary", "--runs", tmp_path)[0] == 2
     code, _, err = dock("check", tmp_path, "--summary", "--plot", tmp_path / "x.bmp")
     assert code == 1
     assert ".png, .pdf, .svg" in err

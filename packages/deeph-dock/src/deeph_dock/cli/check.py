@@ -75,6 +75,8 @@ def check(
     """
     from deeph_dock.checking import dataset_findings
 
+    if summary and runs is not None:
+        raise typer.BadParameter("--runs compares eigenvalues, which --summary does not look at")
     if summary:
         from deeph_dock.cli.summary import summarise
         from deeph_dock.workers import Request

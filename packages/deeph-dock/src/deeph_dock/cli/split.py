@@ -197,7 +197,7 @@ def _print_table(result: Split, strata: dict[str, tuple[str, ...]], by_compositi
     table.add_row("structures", *(str(len(ids)) for ids in sets))
     if not result.exact:
         table.add_row("wanted", *map(str, result.wanted), "")
-    used = len(result.sets["train"]) + sum(map(len, sets[1:3])) or 1
+    used = sum(result.counts) or 1
     table.add_row("share", *(f"{len(ids) / used:.1%}" for ids in sets[:3]), "")
     if by_composition:
         spread = [Counter(strata[id][-1] for id in ids) for ids in sets]

@@ -32,6 +32,8 @@ STRUCTURES_READ = 200
 """Structures whose entries are read, unless all are asked for."""
 BYTES_READ = 4 * 2**20
 """Entries read of each matrix of theirs, unless all are asked for."""
+PIECE_BYTES = 32 * 2**20
+"""Entries in memory at once where all are read."""
 _RUNS = 16
 _SITES = 256
 Int = NDArray[np.int64]
@@ -313,6 +315,6 @@ def _chosen(pairs: Int, most: int) -> Int:
 def _pieces(path: Path, chosen: Int, whole: bool) -> Iterator[BlockMatrix]:
     """Read all blocks piece by piece, or those of some pairs at once."""
     if whole:
-        yield from iter_read(path)
+        yield from iter_read(path, PIECE_BYTES)
     else:
         yield BlockMatrix.read(path, lambda pairs: rows_of(chosen, pairs) >= 0)
