@@ -183,6 +183,14 @@ class ToyRun:
             record(numbers("i4", np.stack([atom_of, within], axis=1) + 1))
         return b"".join(pieces)
 
+    def counted(self, components: Sequence[BlockMatrix]) -> list[BlockMatrix]:
+        """Add to the first component what brings the trace with S to the number of electrons."""
+        s = self.overlap.entries
+        charge = sum(c.entries for c in components[:2])
+        missing = (self.electrons - np.dot(charge, s)) / np.dot(s, s)
+        first = components[0].with_entries(components[0].entries + missing * s)
+        return [first, *components[1:]]
+
     def dm(
         self, components: Sequence[BlockMatrix], *, old: bool = False, home: bool = False
     ) -> bytes:

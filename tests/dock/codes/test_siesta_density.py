@@ -166,6 +166,7 @@ def test_what_is_written_is_read_back(
     plain = run.overlap.sorted()
     rng = np.random.default_rng(seed)
     d = [plain.with_entries(rng.uniform(-1, 1, len(plain.entries))) for _ in range(spins)]
+    d = run.but(overlap=plain).counted(d)
     (folder / "toy.DM").write_bytes(run.dm(d, old=old))
     found = SIESTA.read(folder, "toy").matrices["density_matrix"]()
     np.testing.assert_array_equal(found.atom_pairs, plain.atom_pairs)
@@ -188,16 +189,24 @@ def test_what_is_written_is_read_back(
         np.testing.assert_allclose(part.entries, values, atol=1e-15)
 
 
+def at_home(matrix: BlockMatrix) -> np.ndarray:
+    """Tell which entries are of pairs inside the cell."""
+    here = (matrix.atom_pairs[:, :3] == 0).all(axis=1)
+    return np.repeat(here, np.diff(matrix.chunk_boundaries))
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_density_matrix_may_have_fewer_elements_than_the_hamiltonian(
     toy_run: Toy, tmp_path: Path, old: bool
 ) -> None:
     run = toy_run(seed=3)
     run.write(tmp_path)
-    (tmp_path / "toy.DM").write_bytes(run.dm([run.overlap], old=old, home=True))
+    home = run.overlap.with_entries(np.where(at_home(run.overlap), run.overlap.entries, 0))
+    (rho,) = run.but(overlap=home).counted([home])
+    (tmp_path / "toy.DM").write_bytes(run.dm([rho], old=old, home=True))
     found = SIESTA.read(tmp_path, "toy").matrices["density_matrix"]()
     assert (found.atom_pairs[:, :3] == 0).all()
-    expected = run.overlap.on_pairs(found.atom_pairs)
+    expected = rho.on_pairs(found.atom_pairs)
     np.testing.assert_allclose(found.entries, expected.entries, atol=1e-14)
 
 
@@ -220,11 +229,14 @@ def test_density_matrix_may_have_more_elements_in_images_that_are_known(
         if any(cell) and i != j and images.count(cell) > 1
     )
     gone = [row, int(run.overlap.partner_rows()[row])]
-    fewer_pairs(run, np.delete(np.arange(len(pairs)), gone)).write(tmp_path)
-    (tmp_path / "toy.DM").write_bytes(run.dm([run.overlap]))
+    fewer = fewer_pairs(run, np.delete(np.arange(len(pairs)), gone))
+    fewer.write(tmp_path)
+    there = fewer.overlap.on_pairs(pairs, run.overlap.chunk_shapes)
+    (rho,) = run.but(overlap=there).counted([run.overlap])
+    (tmp_path / "toy.DM").write_bytes(run.dm([rho]))
     matrices = SIESTA.read(tmp_path, "toy").matrices
-    found, expected = matrices["density_matrix"](), run.overlap.sorted()
-    assert len(matrices["overlap"]()) < len(found)
+    found, expected = matrices["density_matrix"](), rho.sorted()
+    assert len(matrices["overlap"]()) == len(found) - 2
     np.testing.assert_array_equal(found.atom_pairs, expected.atom_pairs)
     np.testing.assert_allclose(found.entries, expected.entries, atol=1e-14)
 
@@ -242,7 +254,7 @@ def test_density_matrix_in_images_that_nobody_knows_is_refused(
     keep = (pairs[:, :3] == 0).all(axis=1) | (np.abs(pairs[:, :3]) == reach).any(axis=1)
     assert not keep.all()
     fewer_pairs(run, keep).write(tmp_path)
-    (tmp_path / "toy.DM").write_bytes(run.dm([run.overlap]))
+    (tmp_path / "toy.DM").write_bytes(run.dm(run.counted([run.overlap])))
     with pytest.raises(InputError, match=r"toy\.DM: not of the same step .* images that are not"):
         SIESTA.read(tmp_path, "toy").matrices["density_matrix"]()
 
@@ -252,7 +264,7 @@ def test_density_matrix_of_another_supercell_with_as_many_cells_is_refused(
 ) -> None:
     run = toy_run()
     run.write(tmp_path)
-    content = bytearray(run.dm([run.overlap]))
+    content = bytearray(run.dm(run.counted([run.overlap])))
     supercell = np.frombuffer(content[12:24], "<i4")
     turned = np.array([supercell.prod(), 1, 1], "<i4")
     assert (turned != supercell).any()
@@ -285,6 +297,20 @@ def test_old_density_matrix_beyond_the_supercell_is_refused(toy_run: Toy, tmp_pa
     other = toy_run(cutoff=9.0)
     (tmp_path / "toy.DM").write_bytes(other.dm([other.overlap], old=True))
     with pytest.raises(InputError, match=r"toy\.DM: column indices: found .*, expected 1\.\."):
+        SIESTA.read(tmp_path, "toy").matrices["density_matrix"]()
+
+
+@pytest.mark.parametrize("spins", [1, 2, 8])
+def test_density_matrix_of_a_later_cycle_is_refused(
+    toy_run: Toy, tmp_path: Path, spins: int
+) -> None:
+    """A run that was killed after it had moved an atom: .DM is newer than .HSX."""
+    run = toy_run(spins=spins, electrons=6.0)
+    run.write(tmp_path)
+    first, *others = run.counted([run.overlap] * spins)
+    moved = first.with_entries(first.entries * 1.001)
+    (tmp_path / "toy.DM").write_bytes(run.dm([moved, *others]))
+    with pytest.raises(InputError, match=r"toy\.DM: holds .* electrons .* which has 6: of another"):
         SIESTA.read(tmp_path, "toy").matrices["density_matrix"]()
 
 

@@ -269,5 +269,5 @@ class TestDamageLaterVersions(DamageContract):
     def run(self, request: pytest.FixtureRequest, toy_run: Toy, tmp_path: Path) -> Path:
         run = toy_run(version=request.param, spins=4, atoms=2, cutoff=3.0, dtype="f8")
         run.write(tmp_path / "run")
-        (tmp_path / "run" / "toy.DM").write_bytes(run.dm([run.overlap] * 4))
+        (tmp_path / "run" / "toy.DM").write_bytes(run.dm(run.counted([run.overlap] * 4)))
         return tmp_path / "run"

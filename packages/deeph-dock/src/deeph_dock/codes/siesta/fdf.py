@@ -112,6 +112,8 @@ def _collect(
             within = None
         elif within is not None:
             blocks[within].append(line)
+        elif first == "%block" and "<" in words:
+            continue  # the block is in another file, and has no end here
         elif first == "%block" and len(words) > 1:
             within = _plain(words[1])
             if within in blocks:  # the first one wins, this one goes nowhere

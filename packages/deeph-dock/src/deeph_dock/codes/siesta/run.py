@@ -16,7 +16,7 @@ from deeph_spec.system import SystemInfo
 from deeph_dock.codes import Calculation, Eigenvalues
 from deeph_dock.codes.siesta import spins
 from deeph_dock.codes.siesta.assembly import complete_pattern, elements_of
-from deeph_dock.codes.siesta.density import density_pattern, read_density
+from deeph_dock.codes.siesta.density import check_electrons, density_pattern, read_density
 from deeph_dock.codes.siesta.eigenvalues import (
     exact_kpoints,
     read_energies,
@@ -152,6 +152,7 @@ def read_run(folder: Path, label: str) -> Calculation:
         assert files.dm is not None
         density = read_density(files.dm, hsx)
         places = density_pattern(density, hsx, blocks, sites.cells)
+        check_electrons(density, places, overlap(), hsx.electrons)
         return spins.density_matrix(places, density.component, hsx.spins)
 
     def eigenvalues() -> Eigenvalues:
