@@ -63,7 +63,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "proofs": {"deeph_spec", "codes", "electrons"},
         "deriving": {"deeph_spec", "outcomes"},
         "exporting": {"deeph_spec"},
-        "standardizing": {"deeph_spec", "metrics", "reference"},
+        "standardizing": {"deeph_spec", "metrics", "places", "reference"},
         "writing": {"deeph_spec", "codes", "places", "reference"},
         "conversion": {
             "deeph_spec", *_READ, "metrics", "exports", "plots", "discovery", "outcomes", "places",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,61 @@ def test_what_others_made_is_left_alone(data: Path, tmp_path: Path) -> None:
     assert "was not made by this command" in outcome.reason
     (again, *_) = plan(data, tmp_path / "out", LEGACY, redo=True)
     assert derive(again).status == "updated"
+
+
+@pytest.mark.parametrize("make", [STANDARDIZE, LEGACY])
+@pytest.mark.parametrize("redo", [False, True])
+def test_files_of_others_stay_when_a_folder_is_made_again(
+    data: Path, tmp_path: Path, make: str, redo: bool
+) -> None:
+    folder = Dataset.open(data).folders[0]
+    prediction = folder.path / "hamiltonian_pred.h5"
+    folder.hamiltonian().write(prediction, "hamiltonian_pred")
+    job, *_ = plan(data, tmp_path / "out", make, redo)
+    derive(job)
+    assert len(list(job.target.glob("*_pred.h5"))) == 1
+    (job.target / "rc.h5").write_text("of another program")
+    (job.target / "results").mkdir()
+    (job.target / "results" / "bands").write_text("of another program")
+    prediction.unlink()
+    assert derive(job).status == "updated"
+    assert (job.target / "rc.h5").read_text() == "of another program"
+    assert (job.target / "results" / "bands").exists()
+    assert list(job.target.glob("*_pred.h5")) == []  # it was ours, and is not in the source now
+    assert [path for path in job.target.parent.iterdir() if path.name[0] == "."] == []
+    again, *_ = plan(data, tmp_path / "out", make)
+    assert derive(again).status == "skipped"
+
+
+@pytest.mark.parametrize("make", [STANDARDIZE, LEGACY])
+def test_killed_between_two_files_is_made_again(
+    data: Path, tmp_path: Path, make: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, *_ = plan(data, tmp_path / "whole", make)
+    job, *_ = plan(data, tmp_path / "out", make)
+    derive(job)
+    folder = Dataset.open(data).folders[0]
+    matrix = folder.hamiltonian()
+    matrix.with_entries(1.5 * matrix.entries).write(folder.path / "hamiltonian.h5")
+    moved = []
+
+    def kill(source: Path, target: Path) -> None:
+        if Path(source).parent.name.endswith(".fresh"):
+            moved.append(target)
+            if len(moved) == 3:
+                raise KeyboardInterrupt
+        replace(source, target)
+
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", kill)
+    with pytest.raises(KeyboardInterrupt):
+        derive(job)
+    monkeypatch.undo()
+    assert derive(job).status == "updated"
+    derive(whole)
+    found, expected = hashes(job.target), hashes(whole.target)
+    assert found == expected
+    assert [path for path in job.target.parent.iterdir() if path.name[0] == "."] == []
 
 
 @pytest.mark.parametrize("inside", ["", "dft", "dft/new", ".."])

@@ -38,6 +38,7 @@ def test_real_run_is_refused_in_one_line(dft_data: Callable[[str], Path]) -> Non
     [
         ("si.save/data-file-schema.xml", "cut of"),
         ("si.save/charge-density.dat", "\0\0"),
+        ("VSC", "`\0\0\0VSC-Real   "),
         ("si.save/charge-density.hdf5", "\x89HDF"),
         ("si.save/data-file.xml", '<?xml version="1.0"?>\n<?iotk version="1.2.0"?>\n<Root>\n'),
         ("si.xml", '<?xml?>\n<qes:espresso xmlns:qes="http://www.quantum-espresso.org/ns">'),

@@ -1,8 +1,8 @@
 """The loop of everything that makes one folder from each structure of a dataset.
 
 Each new folder appears as a whole. Its info.json keeps ``made_of``, a hash of the files it was made
-from: a folder is done while that is the same, and made again when it changed. What others have put
-there is left alone.
+from: a folder is done while that is the same, and made again when it changed. Then only the files
+of the maker are replaced, one by one; what others have put there stays.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from typing import Any, cast
 
 from deeph_spec.dataset import DFT_FOLDER, StructureFolder, find_folders, natural_key
 from deeph_spec.errors import InputError
-from deeph_spec.files import replace_folder, sha256
+from deeph_spec.files import replace_folder, sha256, write_text
 
 from deeph_dock.outcomes import Outcome, guarded
 
 MADE_OF = "made_of"
+_INFO = "info.json"
 Facts = dict[str, Any]
 Make = Callable[[StructureFolder, Path, str], Facts]
-"""Takes a structure, the empty folder to fill and the value of ``made_of``; gives facts."""
+"""Takes a structure, the empty folder to fill and the value of ``made_of``; gives facts.
+
+Its module names the files that it may write in ``FILES``.
+"""
 
 
 @dataclass(frozen=True)
@@ -136,14 +140,19 @@ def _derive(job: Derivation) -> Outcome:
     module, _, name = job.make.partition(":")
     make = cast("Make", getattr(import_module(module), name))
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    with _whole(job.target) as folder:
+    files: tuple[str, ...] = import_module(module).FILES
+    with _whole(job.target, files) as folder:
         facts = make(StructureFolder(job.source, job.id), folder, made_of)
     return Outcome(job.id, "converted" if status == "new" else "updated", facts=facts)
 
 
 @contextmanager
-def _whole(target: Path) -> Iterator[Path]:
-    """Give a folder beside the target to fill, and put it in its place."""
+def _whole(target: Path, files: tuple[str, ...]) -> Iterator[Path]:
+    """Give a folder beside the target to fill, and put it or its files in their place.
+
+    In a folder that exists info.json says "interrupted" until all files are replaced: a killed run
+    is made again.
+    """
     if not target.exists():
         with replace_folder(target) as folder:
             yield folder
@@ -153,15 +162,20 @@ def _whole(target: Path) -> Iterator[Path]:
         shutil.rmtree(fresh)
     with replace_folder(fresh) as folder:
         yield folder
-    shutil.rmtree(target)
-    fresh.rename(target)
+    write_text(target / _INFO, json.dumps({MADE_OF: "interrupted"}) + "\n")
+    for name in files:
+        if not (fresh / name).exists():
+            (target / name).unlink(missing_ok=True)
+    for path in sorted(fresh.iterdir(), key=lambda path: path.name == _INFO):
+        os.replace(path, target / path.name)
+    fresh.rmdir()
 
 
 def _made_of(job: Derivation) -> str:
     """Give the hash of the files and settings of a folder."""
     content = hashlib.sha256(job.make.encode())
     for path in sorted(job.source.iterdir()):
-        if path.is_file() and (path.suffix == ".h5" or path.name in ("POSCAR", "info.json")):
+        if path.is_file() and (path.suffix == ".h5" or path.name in ("POSCAR", _INFO)):
             content.update(f"{path.name} {sha256(path)}\n".encode())
     return f"sha256:{content.hexdigest()}"
 
@@ -179,7 +193,7 @@ def _status(job: Derivation, made_of: str) -> str:
     if job.redo:
         return "changed"
     try:
-        document = json.loads((job.target / "info.json").read_text(encoding="utf-8"))
+        document = json.loads((job.target / _INFO).read_text(encoding="utf-8"))
         known = document.get(MADE_OF) or document.get("provenance", {}).get(MADE_OF)
     except (OSError, ValueError, AttributeError):
         known = None

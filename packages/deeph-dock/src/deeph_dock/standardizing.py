@@ -22,12 +22,15 @@ from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import StructureFolder
 
 from deeph_dock.metrics import gauge_shift, spinor_overlap
+from deeph_dock.places import WRITTEN
 from deeph_dock.reference import REFERENCE_FILE, read_reference, write_reference
 
 NEGLIGIBLE = 1e-5
 """A shift below this is rounding of single precision, and is not applied, eV."""
 RESULTS = ("band.h5", "dos.h5", "eigval.h5", "fermi_energy.json", "hamiltonian_raw.h5")
 """Files of another energy zero, which are not copied."""
+FILES = WRITTEN
+"""Files that are replaced, or removed, where a structure is standardized again."""
 _SHIFTED = ("hamiltonian", "hamiltonian_pred")
 
 

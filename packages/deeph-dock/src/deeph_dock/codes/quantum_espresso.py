@@ -22,8 +22,9 @@ _WORDS: dict[str, tuple[bytes, ...]] = {
     ".out": _OUTPUT,
     ".log": _OUTPUT,
     ".pwo": _OUTPUT,
+    "VSC": (b"VSC-Real", b"VSC-Complex"),  # of pw2bgw.x
 }
-"""What the first bytes of files with these endings say if they are of pw.x."""
+"""What the first bytes of files with these endings or names say if they are of pw.x."""
 
 
 class QuantumEspresso:
@@ -88,7 +89,7 @@ class QuantumEspresso:
         )
         found = [path for path in saved if path.is_file()]
         for name in names:
-            words = _WORDS.get(os.path.splitext(name)[1])
+            words = _WORDS.get(os.path.splitext(name)[1] or name)
             if words and _holds(folder / name, words):
                 found.append(folder / name)
         return tuple(found)

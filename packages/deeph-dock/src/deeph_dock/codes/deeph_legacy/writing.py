@@ -16,10 +16,12 @@ from deeph_spec.structure import SYMBOLS
 from h5py import h5d, h5p, h5s, h5t
 from numpy.typing import NDArray
 
-from deeph_dock.codes.deeph_legacy import MATRICES
+from deeph_dock.codes.deeph_legacy import MATRICES, TEXTS
 from deeph_dock.codes.deeph_legacy.order import legacy_rows, reordered
 
 Float = NDArray[np.float64]
+FILES = (*TEXTS, "rlat.dat", "info.json", *MATRICES.values())
+"""Files that are replaced, or removed, where a structure is exported again."""
 
 
 def write_folder(source: StructureFolder, folder: Path, made_of: str) -> dict[str, Any]:
