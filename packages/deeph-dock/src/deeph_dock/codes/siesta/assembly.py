@@ -177,7 +177,7 @@ def nearest_cells(blocks: Blocks, cell: Float, positions: Float, reach: Float) -
     offset = positions[blocks.atoms[:, 1]] - positions[blocks.atoms[:, 0]]
     base = -np.rint(np.linalg.solve(cell.T, offset.T).T).astype(np.int64)
     limit = reach[blocks.atoms].sum(axis=1)
-    cells = np.empty_like(base)
+    cells: Int = np.empty_like(base)
     step = max(1, _AT_ONCE // len(around))
     for start in range(0, len(base), step):
         part = slice(start, start + step)
