@@ -258,6 +258,52 @@ def test_export_and_convert_give_the_dataset_back(data: Path, tmp_path: Path, do
         np.testing.assert_array_equal(other.hamiltonian().entries, expected.entries)
 
 
+def test_every_matrix_goes_there_and_back_by_the_commands(tmp_path: Path, dock: Dock) -> None:
+    data = random_dataset(tmp_path / "data", count=2, atoms=2, spin="soc")
+    for folder in Dataset.open(data):
+        matrix, overlap = folder.hamiltonian().hermitian(), folder.overlap()
+        for name in ("hamiltonian_pred", "density_matrix"):
+            matrix.write(folder.path / f"{name}.h5", name)
+        numbers = np.random.default_rng(0).standard_normal((3, len(overlap.entries)))
+        overlap.with_entries(numbers).write(folder.path / "position_matrix.h5", "position_matrix")
+    assert dock("export", data, tmp_path / "legacy", "--to", "deeph-legacy")[0] == 0
+    everything = "overlap,hamiltonian,density-matrix,position-matrix"
+    code, _, _ = dock("convert", tmp_path / "legacy", tmp_path / "again", "--only", everything)
+    assert code == 0
+    for folder in Dataset.open(data):
+        other = StructureFolder(tmp_path / "again" / "dft" / folder.id, folder.id)
+        assert (other.path / "POSCAR").read_bytes() == (folder.path / "POSCAR").read_bytes()
+        assert other.info.orbital_map == folder.info.orbital_map
+        assert other.info.fermi_level == folder.info.fermi_level
+        assert other.info.occupation == folder.info.occupation
+        assert other.info.spin == "soc"
+        names = ("overlap", "hamiltonian_pred", "density_matrix", "position_matrix")
+        for name in names:
+            expected = folder.matrix(name).sorted()
+            np.testing.assert_array_equal(other.matrix(name).atom_pairs, expected.atom_pairs)
+            np.testing.assert_array_equal(other.matrix(name).entries, expected.entries)
+
+
+def test_structures_that_cannot_be_exported_are_listed(
+    data: Path, tmp_path: Path, dock: Dock
+) -> None:
+    first, second, third = Dataset.open(data).folders
+    (first.path / "hamiltonian.h5").write_bytes(b"damaged")
+    for path in second.path.glob("*.h5"):
+        path.unlink()
+    report = tmp_path / "report.json"
+    out_folder = tmp_path / "legacy"
+    code, out, _ = dock("export", data, out_folder, "--to", "deeph-legacy", "--report", report)
+    assert code == 1
+    assert "1  exported" in out
+    assert "2  failed" in out
+    assert f"{first.id}: {first.path / 'hamiltonian.h5'}: " in out
+    assert f"{second.id}: {second.path}: no matrix in it: nothing to export" in out
+    assert [path.name for path in out_folder.iterdir()] == [third.id]
+    statuses = {outcome["id"]: outcome["status"] for outcome in json.loads(report.read_text())}
+    assert statuses == {first.id: "failed", second.id: "failed", third.id: "converted"}
+
+
 def test_dry_run_writes_nothing(data: Path, tmp_path: Path, dock: Dock) -> None:
     out_folder = tmp_path / "legacy"
     code, out, _ = dock("export", data, out_folder, "--to", "deeph-legacy", "--dry-run")

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 Data = Callable[[str], Path]
+Dock = Callable[..., tuple[int, str, str]]
 SHELLS = {"H": (0, 1), "C": (0, 0, 1, 2, 3), "O": (1, 0, 4)}
 
 
@@ -206,6 +207,27 @@ def _without_partners(name: str, folder: Path) -> None:
             partner = [*(-x for x in cell), j, i]
             if partner < [*cell, i, j] and json.dumps(partner) in file:
                 del file[key]
+
+
+def test_partners_that_were_predicted_one_by_one_are_averaged(
+    legacy: Path, tmp_path: Path, dock: Dock
+) -> None:
+    shutil.copy(legacy / "hamiltonians.h5", legacy / "hamiltonians_pred.h5")
+    with h5py.File(legacy / "hamiltonians_pred.h5", "r+") as file:
+        name = next(name for name in file if json.loads(name)[3:] == [1, 2])
+        file[name][0, 0] += 0.02
+        *cell, _, _ = json.loads(name)
+    assert dock("convert", legacy, tmp_path / "again")[0] == 0
+    folder = StructureFolder(tmp_path / "again" / "dft" / "legacy", "legacy")
+    predicted = folder.matrix("hamiltonian_pred")
+    for pair in ([*cell, 0, 1], [*(-x for x in cell), 1, 0]):
+        (row,) = predicted.rows_of(np.array([pair]))
+        off = predicted.block(int(row)) - folder.hamiltonian().block(int(row))
+        assert off[0, 0] == pytest.approx(0.01, abs=1e-12)
+    shutil.move(legacy / "hamiltonians_pred.h5", legacy / "hamiltonians.h5")
+    code, out, _ = dock("convert", legacy, tmp_path / "third")
+    assert code == 1
+    assert "the hamiltonian is not Hermitian" in out
 
 
 def test_half_of_a_matrix_is_completed(legacy: Path) -> None:

@@ -27,7 +27,10 @@ from deeph_dock.reference import REFERENCE_FILE, write_reference
 PREDICTION = "_pred"
 """End of the name of a predicted matrix."""
 NOT_HERMITIAN = {"overlap": 1e-5, "hamiltonian": 1e-3, "density_matrix": 1e-3}
-"""Differences between Hermitian partners (1, eV, 1) that no calculation has: damaged files."""
+"""Differences between Hermitian partners (1, eV, 1) that no calculation has: damaged files.
+
+Networks that predict the two partners one by one have any.
+"""
 _OF_THE_BASIS = ("overlap", "position_matrix")
 """Matrices that do not depend on the self-consistency."""
 
@@ -187,7 +190,7 @@ def _averaged(name: str, matrix: BlockMatrix) -> tuple[BlockMatrix, float]:
     if name == "position_matrix":
         return matrix, 0.0
     averaged, error, row = matrix.averaged()
-    if not error <= NOT_HERMITIAN.get(name.removesuffix(PREDICTION), np.inf):
+    if not error <= NOT_HERMITIAN.get(name, np.inf):
         pair = tuple(matrix.atom_pairs[row].tolist())
         raise InputError(
             f"the {name} is not Hermitian: the block of {pair} and its partner differ by "
