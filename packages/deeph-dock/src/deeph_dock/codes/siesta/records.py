@@ -18,6 +18,8 @@ import numpy as np
 from deeph_spec.errors import InputError
 from numpy.typing import DTypeLike, NDArray
 
+_LARGE = 2**22
+
 
 class Records:
     """A file of records and the place up to which it has been read.
@@ -43,9 +45,8 @@ class Records:
                 raise InputError(
                     f"{path}: holds {size} bytes; the run did not write it, or a copy failed"
                 )
-            self._bytes = np.frombuffer(
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8
-            )
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._bytes = np.frombuffer(self._map, dtype=np.uint8)
         self.at = 0
         orders: tuple[Literal["<", ">"], ...] = ("<", ">")
         lengths = []
@@ -197,4 +198,7 @@ class Records:
         content = np.ones(total, dtype=bool)
         content[starts] = False
         content[ends - 1] = False
-        return words[content].view(kind).astype(kind.newbyteorder("="), copy=False)
+        values = words[content].view(kind).astype(kind.newbyteorder("="), copy=False)
+        if total > _LARGE and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)  # the pages that were read count as used memory
+        return values
