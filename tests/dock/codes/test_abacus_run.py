@@ -62,7 +62,7 @@ class TestRuns(CodeContract):
     """Every mode of spin, ABACUS 3.8.1."""
 
     two_centre_limit = 1.2e-8
-    eigenvalue_limit = 1e-5
+    eigenvalue_limit = 2e-6
     hermitian_limits: ClassVar = {
         "overlap": 0.0,
         "hamiltonian": 1e-14,
@@ -836,6 +836,23 @@ class TestLevels:
         assert old is not None
         np.testing.assert_allclose(new().kpoints, old().kpoints, atol=1e-12)
         np.testing.assert_allclose(new().energies, old().energies, atol=1e-11)
+
+    def test_kpoints_that_are_no_numbers_are_named(self, run: Run) -> None:
+        folder = run("Si2_sz_r")
+        self.newer(folder)
+        path = out(folder) / "eig_occ.txt"
+        path.write_text(re.sub(r"Cartesian=\S+", "Cartesian=nan", path.read_text()))
+        eigenvalues = read(folder).eigenvalues
+        assert eigenvalues is not None
+        with pytest.raises(InputError, match="not finite"):
+            eigenvalues()
+
+    def test_rounded_kpoints_stand_for_fractions(self, dft_data: Data) -> None:
+        """istate.info of two channels has 0.333333."""
+        eigenvalues = read(dft_data("abacus/Fe_spin")).eigenvalues
+        assert eigenvalues is not None
+        sixths = eigenvalues().kpoints * 6
+        np.testing.assert_allclose(sixths, np.rint(sixths), atol=1e-14)
 
     def test_two_channels_have_the_digits_of_bands(self, run: Run, dft_data: Data) -> None:
         folder = run("O2_spin")
