@@ -74,6 +74,18 @@ def test_what_others_made_is_left_alone(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [STANDARDIZE, LEGACY])
+def test_two_datasets_do_not_mix_in_one_place(data: Path, tmp_path: Path, make: str) -> None:
+    other = random_dataset(tmp_path / "other", count=3, atoms=2, seed=9)
+    for job in plan(data, tmp_path / "out", make):
+        derive(job)
+    before = hashes(tmp_path / "out")
+    outcomes = [derive(job) for job in plan(other, tmp_path / "out", make)]
+    assert [outcome.status for outcome in outcomes] == ["failed"] * 3
+    assert "was made from other atoms than those of" in outcomes[0].reason
+    assert hashes(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("make", [STANDARDIZE, LEGACY])
 @pytest.mark.parametrize("redo", [False, True])
 def test_files_of_others_stay_when_a_folder_is_made_again(
     data: Path, tmp_path: Path, make: str, redo: bool

@@ -1,8 +1,9 @@
 """The loop of everything that makes one folder from each structure of a dataset.
 
 Each new folder appears as a whole. Its info.json keeps ``made_of``, a hash of the files it was made
-from: a folder is done while that is the same, and made again when it changed. Then only the files
-of the maker are replaced, one by one; what others have put there stays.
+from: a folder is done while that is the same, and made again when it changed, unless the atoms are
+others: then it is another structure's. Only the files of the maker are replaced, one by one; what
+others have put there stays.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from deeph_dock.outcomes import Outcome, guarded
 
 MADE_OF = "made_of"
 _INFO = "info.json"
+_ATOMS = ", atoms "
+_INTERRUPTED = "interrupted"
 Facts = dict[str, Any]
 Make = Callable[[StructureFolder, Path, str], Facts]
 """Takes a structure, the empty folder to fill and the value of ``made_of``; gives facts.
@@ -162,7 +165,7 @@ def _whole(target: Path, files: tuple[str, ...]) -> Iterator[Path]:
         shutil.rmtree(fresh)
     with replace_folder(fresh) as folder:
         yield folder
-    write_text(target / _INFO, json.dumps({MADE_OF: "interrupted"}) + "\n")
+    write_text(target / _INFO, json.dumps({MADE_OF: _INTERRUPTED}) + "\n")
     for name in files:
         if not (fresh / name).exists():
             (target / name).unlink(missing_ok=True)
@@ -172,12 +175,12 @@ def _whole(target: Path, files: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _made_of(job: Derivation) -> str:
-    """Give the hash of the files and settings of a folder."""
+    """Give the hash of the files and the form, and that of the atoms: the same structure or not."""
     content = hashlib.sha256(job.make.encode())
     for path in sorted(job.source.iterdir()):
         if path.is_file() and (path.suffix == ".h5" or path.name in ("POSCAR", _INFO)):
             content.update(f"{path.name} {sha256(path)}\n".encode())
-    return f"sha256:{content.hexdigest()}"
+    return f"sha256:{content.hexdigest()}{_ATOMS}{sha256(job.source / 'POSCAR')[:16]}"
 
 
 def _status(job: Derivation, made_of: str) -> str:
@@ -201,5 +204,10 @@ def _status(job: Derivation, made_of: str) -> str:
         raise InputError(
             f"{job.target}: exists and was not made by this command; choose another destination, "
             "or --overwrite it"
+        )
+    if known != _INTERRUPTED and known.partition(_ATOMS)[2] != made_of.partition(_ATOMS)[2]:
+        raise InputError(
+            f"{job.target}: was made from other atoms than those of {job.source}; choose another "
+            "destination, or --overwrite it"
         )
     return "skipped" if known == made_of else "changed"
