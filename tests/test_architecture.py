@@ -61,7 +61,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "discovery": {"deeph_spec", "codes"},
         "reference": {"deeph_spec", "codes"},
         "proofs": {"deeph_spec", "codes", "electrons"},
-        "deriving": {"deeph_spec", "outcomes"},
+        "deriving": {"deeph_spec", "outcomes", "places"},
         "exporting": {"deeph_spec"},
         "standardizing": {"deeph_spec", "metrics", "places", "reference"},
         "writing": {"deeph_spec", "codes", "places", "reference"},
@@ -70,7 +70,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
             "writing",
         },
         "engines": {
-            "deeph_spec", "codes", "conversion", "discovery", "executors", "places", "writing",
+            "deeph_spec", "codes", "discovery", "outcomes", "places", "writing",
         },
         "checking": {"deeph_spec", "codes", "discovery", "executors", "proofs", "reference"},
         "testing": {"deeph_spec", "codes", "electrons", "proofs"},

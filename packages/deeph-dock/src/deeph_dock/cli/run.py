@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deeph_dock.cli.reports import print_failures, print_trace, print_warnings, write_report
+
 if TYPE_CHECKING:
-    from deeph_dock.engines.running import Outcome, Task
+    from deeph_dock.engines.running import Task
+    from deeph_dock.outcomes import Outcome
+    from deeph_dock.workers import Workers
 
 ROWS_AT_MOST = 60
 engines = typer.Typer(
@@ -110,6 +114,12 @@ def pyscf(
         bool, typer.Option("--flatten", help="Join the names of nested folders: a/b becomes a__b.")
     ] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
+    executor: Annotated[
+        str, typer.Option(metavar="KIND", help="Where: local, mpi (under mpiexec) or dask.")
+    ] = "local",
+    scheduler: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Of Dask, or its scheduler file.")
+    ] = "",
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Threads of a process. [OMP_NUM_THREADS, or all cores by -j]"),
@@ -146,7 +156,8 @@ def pyscf(
     require()
     from deeph_dock.discovery import WANTED, dataset_folder
     from deeph_dock.engines.pyscf import Settings
-    from deeph_dock.engines.running import plan, preview
+    from deeph_dock.engines.running import PRELOAD, plan, preview
+    from deeph_dock.workers import Request, workers
 
     divisions, spacing = _mesh(kmesh)
     unpaired = _unpaired(spin)
@@ -164,26 +175,28 @@ def pyscf(
         cycles=cycles,
         smallest_overlap=smallest_overlap,
     )
-    tasks = plan(
-        sources,
-        destination,
-        settings,
-        kind="molecule" if molecule else "crystal" if crystal else None,
-        flatten=flatten,
-        wanted=tuple(name for name in WANTED if extra.get(name, True)),
-        threads=threads or _threads(jobs),
-        redo=overwrite,
-    )
-    typer.echo(_headline(tasks, sources))
-    top = dataset_folder(destination)
-    if dry_run:
-        outcomes = [preview(task) for task in tasks]
-        _print_preview(outcomes, top)
-    else:
-        outcomes = _compute_all(tasks, top, jobs)
+    wanted = tuple(name for name in WANTED if extra.get(name, True))
+    with workers(executor, Request(jobs, scheduler, PRELOAD)) as pool:
+        if pool.title:  # elsewhere, where this folder need not be the current one
+            sources, destination = [path.absolute() for path in sources], destination.absolute()
+        tasks = plan(
+            sources,
+            destination,
+            settings,
+            kind="molecule" if molecule else "crystal" if crystal else None,
+            flatten=flatten,
+            wanted=wanted,
+            threads=threads or _threads(jobs),
+            redo=overwrite,
+        )
+        typer.echo(_headline(tasks, sources) + (f", by {pool.title}" if pool.title else ""))
+        top = dataset_folder(destination)
+        if dry_run:
+            outcomes = [preview(task) for task in tasks]
+            _print_preview(outcomes, top)
+        else:
+            outcomes = _compute_all(tasks, top, pool.for_items(len(tasks)))
     if report is not None:
-        from deeph_dock.cli.reports import write_report
-
         write_report(report, outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
@@ -238,25 +251,21 @@ def _headline(tasks: Sequence[Task], sources: Sequence[Path]) -> str:
     return f"{', '.join(parts)} in {where}: {tasks[0].settings.functional}{polarised}"
 
 
-def _compute_all(tasks: Sequence[Task], top: Path, jobs: int) -> list[Outcome]:
+def _compute_all(tasks: Sequence[Task], top: Path, pool: Workers) -> list[Outcome]:
     """Compute everything and print the table, also when interrupted."""
     import time
-    from functools import partial
 
     from deeph_dock.cli.progress import with_progress
-    from deeph_dock.cli.reports import print_trace
-    from deeph_dock.conversion import remove_leftovers, sole_writer
-    from deeph_dock.engines.running import PRELOAD, compute, run
-    from deeph_dock.executors import local_executor
+    from deeph_dock.engines.running import compute
+    from deeph_dock.outcomes import outcomes_of
+    from deeph_dock.places import remove_leftovers, sole_writer
 
-    jobs = min(jobs, len(tasks))
     outcomes: list[Outcome] = []
     start = time.monotonic()
     try:
         with sole_writer(top):
             remove_leftovers(task.target for task in tasks)
-            make = partial(local_executor, jobs, PRELOAD)
-            done = run(tasks, compute, make, jobs)
+            done = outcomes_of(compute, tasks, pool.make, pool.at_once)
             for outcome in with_progress(done, len(tasks), "computing"):
                 outcomes.append(outcome)
                 print_trace(outcome)
@@ -277,7 +286,7 @@ def _print_preview(outcomes: Sequence[Outcome], top: Path) -> None:
         count = sum(outcome.status == status for outcome in outcomes)
         if count:
             typer.echo(f"{count:6d}  {meaning}")
-    _print_failures(outcomes)
+    print_failures(outcomes)
     typer.echo(f"nothing was written to {top} (dry run)")
 
 
@@ -296,27 +305,8 @@ def _print_summary(outcomes: Sequence[Outcome], total: int, top: Path, seconds: 
         typer.echo(f"{skipped:6d}  skipped: done before, unchanged")
     if len(outcomes) < total:
         typer.echo(f"{total - len(outcomes):6d}  not done; run the same command again to go on")
-    _print_failures(outcomes)
-    about: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        for warning in outcome.warnings:
-            about.setdefault(warning, []).append(outcome.id)
-    for warning, ids in about.items():
-        typer.echo(f"warning: {_some(ids)}: {warning}")
-
-
-def _print_failures(outcomes: Iterable[Outcome]) -> None:
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    if failed:
-        typer.echo(f"{len(failed):6d}  failed")
-    for outcome in failed:
-        typer.echo(f"        {outcome.id}: {outcome.reason}")
-
-
-def _some(names: Sequence[str], most: int = 6) -> str:
-    """List names, but not more than a line can hold."""
-    shown = ", ".join(names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+    print_failures(outcomes)
+    print_warnings(outcomes)
 
 
 _COLUMNS = {

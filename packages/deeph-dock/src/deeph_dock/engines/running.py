@@ -13,10 +13,7 @@ import json
 import os
 import signal
 import threading
-import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,15 +25,12 @@ from deeph_spec.errors import InputError
 from deeph_spec.system import SystemInfo
 
 from deeph_dock.codes import Calculation
-from deeph_dock.conversion import Outcome, describe
 from deeph_dock.discovery import WANTED, dataset_folder
 from deeph_dock.engines import pyscf as engine
 from deeph_dock.engines.pyscf import Settings
 from deeph_dock.engines.structures import Given, find_structures
-from deeph_dock.executors import each
+from deeph_dock.outcomes import Outcome, guarded
 from deeph_dock.places import Record, put_in_place
-
-__all__ = ["Outcome", "Task", "compute", "plan", "preview", "run"]
 
 PRELOAD = ("deeph_dock.engines.running", "deeph_dock.writing", "pyscf.dft", "pyscf.pbc.dft")
 """Modules that every worker needs."""
@@ -149,7 +143,7 @@ def preview(task: Task) -> Outcome:
     Outcome
         "new", "changed", "skipped" or "failed"; facts: kind, atoms, orbitals, electrons, kmesh.
     """
-    return _guarded(task, lambda: _preview(task))
+    return guarded(task.id, lambda: _preview(task))
 
 
 def _preview(task: Task) -> Outcome:
@@ -185,7 +179,7 @@ def compute(task: Task) -> Outcome:
         be; KeyboardInterrupt passes.
     """
     with _interruptible():
-        return _guarded(task, lambda: _compute(task))
+        return guarded(task.id, lambda: _compute(task))
 
 
 def _compute(task: Task) -> Outcome:
@@ -329,24 +323,6 @@ def _state(task: Task) -> tuple[str, str, tuple[str, ...]]:
     return "changed", f"changed: {', '.join(differ)}", record.files
 
 
-def _guarded(task: Task, work: Callable[[], Outcome]) -> Outcome:
-    """Turn exceptions into the outcome "failed"."""
-    start = time.perf_counter()
-    try:
-        outcome = work()
-    except InputError as error:
-        trace = traceback.format_exc() if error.__cause__ is not None else ""
-        outcome = Outcome(task.id, "failed", str(error), trace=trace)
-    except OSError as error:
-        outcome = Outcome(task.id, "failed", describe(error))
-    except MemoryError:
-        outcome = Outcome(task.id, "failed", "not enough memory; run again with fewer jobs (-j)")
-    except Exception as error:
-        reason = " ".join(f"internal error: {type(error).__name__}: {error}".split())
-        outcome = Outcome(task.id, "failed", reason, trace=traceback.format_exc())
-    return replace(outcome, seconds=time.perf_counter() - start)
-
-
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Let Ctrl-C end a calculation also in worker processes, which ignore it otherwise."""
@@ -372,35 +348,3 @@ def _pyscf_threads(count: int) -> Iterator[None]:
         yield
     finally:
         num_threads(before)
-
-
-def run(
-    tasks: Iterable[Task],
-    function: Callable[[Task], Outcome],
-    make_executor: Callable[[], Executor],
-    at_once: int = 1,
-) -> Iterator[Outcome]:
-    """Do all tasks, and give the outcomes in the order in which they come.
-
-    Parameters
-    ----------
-    tasks : iterable of Task
-        From `plan`.
-    function : callable
-        `compute` or `preview`.
-    make_executor : callable
-        Makes the executor that does the work.
-    at_once : int
-        Tasks given to it before the first outcome.
-
-    Yields
-    ------
-    Outcome
-        One for each task.
-    """
-    for task, result in each(function, tasks, make_executor, at_once):
-        if isinstance(result, Exception):
-            reason = "its process died, killed or out of memory; run again with fewer jobs (-j)"
-            yield Outcome(task.id, "failed", reason)
-        else:
-            yield result
