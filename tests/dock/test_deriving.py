@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import pytest
 from deeph_dock.deriving import derive, plan
 from deeph_dock.electrons.bloch import HamiltonianK
 from deeph_dock.electrons.solvers.dense import eigenvalues
+from deeph_dock.places import FRESH, remove_leftovers
 from deeph_dock.standardizing import shifted
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import Dataset, StructureFolder
 from deeph_spec.errors import InputError
+from deeph_spec.files import replace_folder
 from deeph_spec.testing import random_dataset
 from deeph_spec.validation import validate_dataset
 from hypothesis import given, settings
@@ -104,7 +107,7 @@ def test_files_of_others_stay_when_a_folder_is_made_again(
     assert (job.target / "rc.h5").read_text() == "of another program"
     assert (job.target / "results" / "bands").exists()
     assert list(job.target.glob("*_pred.h5")) == []  # it was ours, and is not in the source now
-    assert [path for path in job.target.parent.iterdir() if path.name[0] == "."] == []
+    assert [path for path in tmp_path.rglob(".*")] == []
     again, *_ = plan(data, tmp_path / "out", make)
     assert derive(again).status == "skipped"
 
@@ -122,7 +125,7 @@ def test_killed_between_two_files_is_made_again(
     moved = []
 
     def kill(source: Path, target: Path) -> None:
-        if Path(source).parent.name.endswith(".fresh"):
+        if Path(source).parent.name == FRESH:
             moved.append(target)
             if len(moved) == 3:
                 raise KeyboardInterrupt
@@ -137,7 +140,21 @@ def test_killed_between_two_files_is_made_again(
     derive(whole)
     found, expected = hashes(job.target), hashes(whole.target)
     assert found == expected
-    assert [path for path in job.target.parent.iterdir() if path.name[0] == "."] == []
+    assert [path for path in tmp_path.rglob(".*")] == []
+
+
+def test_what_a_killed_run_left_is_removed(data: Path, tmp_path: Path) -> None:
+    job, *_ = plan(data, tmp_path / "out", LEGACY)
+    derive(job)
+    made = hashes(job.target)
+    with replace_folder(tmp_path / "probe") as folder:
+        ending = folder.name.removeprefix(".probe")
+    ending = re.sub(r"\d+\.tmp$", f"{2**22 + 1}.tmp", ending)  # of a process that is gone
+    for place, name in ((job.target, FRESH), (job.target.parent, job.target.name)):
+        (place / f".{name}{ending}").mkdir()
+    assert len(list(tmp_path.rglob("*.tmp"))) == 2
+    assert remove_leftovers([job.target]) == 2
+    assert hashes(job.target) == made
 
 
 @pytest.mark.parametrize("inside", ["", "dft", "dft/new", ".."])

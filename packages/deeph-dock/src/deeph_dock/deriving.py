@@ -24,6 +24,7 @@ from deeph_spec.errors import InputError
 from deeph_spec.files import replace_folder, sha256, write_text
 
 from deeph_dock.outcomes import Outcome, guarded
+from deeph_dock.places import FRESH
 
 MADE_OF = "made_of"
 _INFO = "info.json"
@@ -151,7 +152,7 @@ def _derive(job: Derivation) -> Outcome:
 
 @contextmanager
 def _whole(target: Path, files: tuple[str, ...]) -> Iterator[Path]:
-    """Give a folder beside the target to fill, and put it or its files in their place.
+    """Give a folder to fill, and make it the target, or its files those of the target.
 
     In a folder that exists info.json says "interrupted" until all files are replaced: a killed run
     is made again.
@@ -160,7 +161,7 @@ def _whole(target: Path, files: tuple[str, ...]) -> Iterator[Path]:
         with replace_folder(target) as folder:
             yield folder
         return
-    fresh = target.with_name(f".{target.name}.fresh")
+    fresh = target / FRESH
     if fresh.exists():
         shutil.rmtree(fresh)
     with replace_folder(fresh) as folder:

@@ -34,7 +34,8 @@ WRITTEN = (
 """Files of a structure that a conversion writes, the last one last."""
 _UNKNOWN = tuple(name for name in WRITTEN if not name.endswith(("_pred.h5", "info.json")))
 """Files that a conversion may have left of which no record is there; predictions may be others'."""
-_FRESH = ".converted"
+FRESH = ".converted"
+"""Folder in a target in which new files wait until they replace the old ones."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def put_in_place(target: Path, before: Iterable[str] = _UNKNOWN) -> Iterator[Pat
         with replace_folder(target) as folder:
             yield folder
         return
-    fresh = target / _FRESH
+    fresh = target / FRESH
     if fresh.exists():
         shutil.rmtree(fresh)
     with replace_folder(fresh) as folder:
@@ -173,7 +174,7 @@ def remove_leftovers(targets: Iterable[Path]) -> int:
     wanted: dict[Path, set[str]] = {}
     for target in targets:
         wanted.setdefault(target.parent, set()).add(target.name)
-        wanted.setdefault(target, set()).update([*WRITTEN, _FRESH])
+        wanted.setdefault(target, set()).update([*WRITTEN, FRESH])
     removed = 0
     for folder, target_names in wanted.items():
         if not folder.is_dir():
