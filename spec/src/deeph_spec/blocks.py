@@ -35,7 +35,7 @@ __all__ = ["BlockMatrix", "iter_read", "merge_pairs", "read", "read_pairs"]
 
 Int = NDArray[np.int64]
 Combined = TypeVar("Combined")
-_BYTES_AT_ONCE = 64 * 2**20
+_BYTES_AT_ONCE = 2**20  # so that temporary arrays stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
