@@ -176,7 +176,7 @@ def _dask(request: Request) -> Iterator[Workers]:
         ) from error
     with client:
         threads = sum(client.nthreads().values())
-        title = f"{threads} thread{'s' * (threads != 1)} of Dask"
+        title = f"{threads or 'no'} thread{'s' * (threads != 1)} of Dask" + " yet" * (not threads)
         yield Workers(partial(_dask_executor, client, where), max(2 * threads, 200), title)
 
 
