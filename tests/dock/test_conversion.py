@@ -332,7 +332,7 @@ def test_runs_of_another_source_do_not_mix(toy_run: Toy, runs: Path, tmp_path: P
 def test_second_conversion_into_one_dataset_waits_outside(tmp_path: Path) -> None:
     with (
         sole_writer(tmp_path / "dft"),
-        pytest.raises(InputError, match="another dock convert is writing here"),
+        pytest.raises(InputError, match="another dock command is writing here"),
         sole_writer(tmp_path / "dft"),
     ):
         pass

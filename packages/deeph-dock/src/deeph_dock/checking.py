@@ -33,7 +33,13 @@ from deeph_dock.proofs import (
 )
 from deeph_dock.reference import REFERENCE_FILE, read_reference
 
-TWO_CENTRE_LIMITS = {"SIESTA": 1e-6, "OpenMX": 1e-9, "ABACUS": 1e-5, "FHI-aims": 2e-3}
+TWO_CENTRE_LIMITS = {
+    "SIESTA": 1e-6,
+    "OpenMX": 1e-9,
+    "ABACUS": 1e-5,
+    "PySCF": 1e-9,
+    "FHI-aims": 2e-3,
+}
 """Largest violation of the two-centre rule, by the code's own integration error."""
 TWO_CENTRE_LIMIT = 2e-3
 """The same where the code is not known; wrong orders and signs cost 0.2 and more."""

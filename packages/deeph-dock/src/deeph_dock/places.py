@@ -148,7 +148,7 @@ def sole_writer(top: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"{top}: another dock convert is writing here; wait for it") from error
+            raise InputError(f"{top}: another dock command is writing here; wait for it") from error
         except OSError:
             pass  # some network file systems have no locks
         yield
