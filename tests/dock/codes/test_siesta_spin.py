@@ -260,6 +260,7 @@ class TestDamageLaterVersions(DamageContract):
     """Made runs of versions 1 and 2, of which every byte has a meaning."""
 
     matrix_files = ("*.HSX", "*.DM")
+    flips = 500
 
     @pytest.fixture
     def code(self) -> Code:
