@@ -26,7 +26,7 @@ from deeph_dock.places import WRITTEN
 from deeph_dock.reference import REFERENCE_FILE, read_reference, write_reference
 
 NEGLIGIBLE = 1e-5
-"""A shift below this is rounding of single precision, and is not applied, eV."""
+"""A shift below this, or below the precision of H, is rounding and is not applied, eV."""
 RESULTS = ("band.h5", "dos.h5", "eigval.h5", "fermi_energy.json", "hamiltonian_raw.h5")
 """Files of another energy zero, which are not copied."""
 FILES = WRITTEN
@@ -64,9 +64,7 @@ def standardize(source: StructureFolder, folder: Path, made_of: str) -> dict[str
     written = {"info.json"}
     if names:
         overlap = source.overlap()
-        mu = gauge_shift(source.matrix(names[0]), overlap)
-        if abs(mu) < NEGLIGIBLE:
-            mu = 0.0
+        mu = standard_shift(source.matrix(names[0]), overlap)
         for name in names if mu else ():
             shifted(source.matrix(name), overlap, mu).write(folder / f"{name}.h5", name)
             written.add(f"{name}.h5")
@@ -90,6 +88,51 @@ def standardize(source: StructureFolder, folder: Path, made_of: str) -> dict[str
     replace(info, fermi_level=level, provenance=provenance).write(folder / "info.json")
     size = sum(path.stat().st_size for path in folder.iterdir())
     return {"formula": source.structure.formula, "mu": mu, "bytes": size}
+
+
+def standard_shift(hamiltonian: BlockMatrix, overlap: BlockMatrix) -> float:
+    """Give mu of Eq. 15, or 0 where it is rounding.
+
+    Parameters
+    ----------
+    hamiltonian : BlockMatrix
+        eV, with or without spin.
+    overlap : BlockMatrix
+        S without spin.
+
+    Returns
+    -------
+    float
+        eV.
+    """
+    mu = gauge_shift(hamiltonian, overlap)
+    largest = float(np.abs(hamiltonian.entries).max(initial=0.0))
+    rounding = float(np.finfo(hamiltonian.dtype).eps) * largest
+    return mu if abs(mu) >= max(NEGLIGIBLE, rounding) else 0.0
+
+
+def shift_of(source: StructureFolder) -> float | None:
+    """Give the shift that `standardize` would apply.
+
+    Parameters
+    ----------
+    source : StructureFolder
+        The structure.
+
+    Returns
+    -------
+    float or None
+        eV; None if there is no Hamiltonian.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged, or H and S do not belong together.
+    """
+    for name in _SHIFTED:
+        if source.has(name):
+            return standard_shift(source.matrix(name), source.overlap())
+    return None
 
 
 def shifted(hamiltonian: BlockMatrix, overlap: BlockMatrix, mu: float) -> BlockMatrix:

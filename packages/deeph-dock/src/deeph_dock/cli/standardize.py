@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from deeph_dock.deriving import Derivation
     from deeph_dock.outcomes import Outcome
 
 
@@ -26,7 +27,7 @@ def standardize(
         bool, typer.Option("--overwrite", help="Make again what is done, also over other data.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print mu of every structure, and do nothing.")
     ] = False,
     report: Annotated[
         Path | None,
@@ -45,9 +46,27 @@ def standardize(
 
     top = dataset_folder(out)
     work = plan(dataset, top, "deeph_dock.standardizing:standardize", overwrite)
+    if dry_run:
+        _print_each(work)
     derive_all(work, top, jobs, dry_run, report, "standardized", _print_shifts)
     if not dry_run:
         _copy_split(dataset, top)
+
+
+def _print_each(work: Sequence[Derivation]) -> None:
+    """Say by how much the energies of each structure would be moved."""
+    from deeph_spec.dataset import StructureFolder
+    from deeph_spec.errors import InputError
+
+    from deeph_dock.standardizing import shift_of
+
+    for job in work:
+        try:
+            mu = shift_of(StructureFolder(job.source, job.id))
+        except (InputError, OSError) as error:
+            typer.echo(f"{job.id}: {error}", err=True)
+            continue
+        typer.echo(f"{job.id}: " + ("no Hamiltonian" if mu is None else f"mu {mu:.6f} eV"))
 
 
 def _print_shifts(outcomes: Sequence[Outcome]) -> None:
