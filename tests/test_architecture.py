@@ -77,7 +77,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "cli": {
             "deeph_spec", *_READ, "bandstructures", "checking", "conversion", "discovery", "engines",
             "deriving", "executors", "exporting", "exports", "metrics", "error_maps", "outcomes",
-            "places", "plots", "workers",
+            "places", "plots", "standardizing", "workers",
             "duplicates", "splitting", "summary", "summary_plots",
         },
         "__init__": set(),

@@ -93,7 +93,7 @@ def test_killed_run_goes_on(data: Path, tmp_path: Path, dock: Dock) -> None:
         stdout=subprocess.DEVNULL,
     )
     end = time.monotonic() + 60
-    while not list(new.glob("dft/*/info.json")) and time.monotonic() < end:
+    while not list(new.glob("dft/[!.]*/info.json")) and time.monotonic() < end:
         time.sleep(0.001)
     process.kill()
     process.wait()
