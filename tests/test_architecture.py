@@ -75,8 +75,8 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "checking": {"deeph_spec", "codes", "discovery", "executors", "proofs", "reference"},
         "testing": {"deeph_spec", "codes", "electrons", "proofs"},
         "cli": {
-            "deeph_spec", *_READ, "bandstructures", "checking", "conversion", "discovery", "engines",
-            "deriving", "executors", "exporting", "exports", "metrics", "error_maps", "outcomes",
+            "deeph_spec", *_READ, "bandstructures", "checking", "conversion", "discovery",
+            "engines", "deriving", "executors", "exporting", "exports", "metrics", "error_maps", "outcomes",
             "places", "plots", "standardizing", "workers",
             "duplicates", "splitting", "summary", "summary_plots",
         },
