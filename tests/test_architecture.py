@@ -76,8 +76,8 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "testing": {"deeph_spec", "codes", "electrons", "proofs"},
         "cli": {
             "deeph_spec", *_READ, "bandstructures", "checking", "conversion", "discovery",
-            "engines", "deriving", "executors", "exporting", "exports", "metrics", "error_maps", "outcomes",
-            "places", "plots", "standardizing", "workers",
+            "engines", "deriving", "executors", "exporting", "exports", "metrics",
+            "error_maps", "outcomes", "places", "plots", "standardizing", "workers",
             "duplicates", "splitting", "summary", "summary_plots",
         },
         "__init__": set(),
