@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deeph_dock.orbital_elements import Elements, Layout, find_blocks, make_pattern
+from deeph_dock.orbital_elements import Elements, Layout, _unique, find_blocks, make_pattern
 from deeph_dock.spin_blocks import adjoint, collinear, spinor
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.errors import InputError
@@ -66,6 +66,14 @@ def test_each_element_lands_where_a_loop_puts_it(seed: int, atoms: int) -> None:
         np.testing.assert_array_equal(matrix.block(p), expected[tuple(pair)])
     assert pattern.pairs.tolist() == sorted(pattern.pairs.tolist())
     assert (matrix.partner_rows() >= 0).all()
+
+
+@given(st.lists(st.integers(0, 40), min_size=1), st.sampled_from([1, 10**6]))
+def test_blocks_are_numbered_as_numpy_does_it(keys: list[int], spread: int) -> None:
+    array = np.array(keys) * spread
+    expected = np.unique(array, return_index=True, return_inverse=True)
+    for ours, theirs in zip(_unique(array), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_an_element_that_occurs_twice_is_refused() -> None:

@@ -174,7 +174,7 @@ def find_blocks(atoms: Int, elements: Elements) -> Blocks:
     heads = np.flatnonzero(new)
     image = elements.images[heads].astype(np.int64)
     keys = (image * count + atoms[elements.rows[heads]]) * count + second[heads]
-    unique, first, of_run = np.unique(keys, return_index=True, return_inverse=True)
+    unique, first, of_run = _unique(keys)
     return Blocks(
         images=unique // count**2,
         atoms=np.stack([unique // count % count, unique % count], axis=1),
@@ -182,6 +182,19 @@ def find_blocks(atoms: Int, elements: Elements) -> Blocks:
         of_run=of_run,
         run_lengths=np.diff(heads, append=len(elements)),
     )
+
+
+def _unique(keys: Int) -> tuple[Int, Int, Int]:
+    """Do `np.unique` with index and inverse, by a table where the keys are dense."""
+    span = int(keys.max()) + 1
+    if span > 8 * len(keys):
+        return np.unique(keys, return_index=True, return_inverse=True)
+    first = np.full(span, -1)
+    first[keys[::-1]] = np.arange(len(keys))[::-1]  # the last to write is the first of its key
+    unique = np.flatnonzero(first >= 0)
+    number = np.zeros(span, dtype=np.int64)
+    number[unique] = np.arange(len(unique))
+    return unique, first[unique], number[keys]
 
 
 def make_pattern(
