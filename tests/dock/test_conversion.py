@@ -140,6 +140,21 @@ def test_two_sources_with_one_name_are_refused(runs: Path, tmp_path: Path) -> No
         plan([runs, runs / "1"], tmp_path / "data")
 
 
+def test_structures_inside_structures_are_refused_before_any_work(
+    toy_run: Toy, tmp_path: Path
+) -> None:
+    """A second label in a folder gives the first another id."""
+    toy_run(atoms=2).write(tmp_path / "runs" / "1")
+    _all(tmp_path / "runs", tmp_path / "data")
+    toy_run(atoms=2, label="other").write(tmp_path / "runs" / "1")
+    with pytest.raises(InputError, match=r"'1/other' would lie inside the structure .*dft/1 of"):
+        plan([tmp_path / "runs"], tmp_path / "data")
+    _all(tmp_path / "runs", tmp_path / "more")
+    (tmp_path / "runs" / "1" / "other.HSX").unlink()
+    with pytest.raises(InputError, match=r"'1' would lie around the structure .*dft/1/"):
+        plan([tmp_path / "runs"], tmp_path / "more")
+
+
 # -- what is written ------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from deeph_dock.codes import Found, detect, load, names
 WANTED = ("overlap", "hamiltonian", "density_matrix", "position_matrix")
 """Matrices that a calculation may give; the first two are written unless others are asked for."""
 _DFT = "dft"
+_INFO = "info.json"
 _JOINT = "__"
 
 
@@ -81,7 +82,8 @@ def plan(
     Raises
     ------
     InputError
-        If nothing is found, or calculations lie at different depths, or two have one id.
+        If nothing is found, or calculations lie at different depths, or two have one id, or one
+        would lie inside a structure that is there, or around it.
     """
     top = dataset_folder(destination)
     jobs: dict[str, Job] = {}
@@ -103,7 +105,31 @@ def plan(
                     "them into different datasets"
                 )
             jobs[id] = Job(id, run, top / id)
+    _refuse_nested(top, jobs.values())
     return sorted(jobs.values(), key=lambda job: _natural(job.id))
+
+
+def _refuse_nested(top: Path, jobs: Iterable[Job]) -> None:
+    """Refuse structures inside structures of a former conversion, before any work."""
+    inside: dict[Path, Job] = {}
+    for job in jobs:
+        for parent in job.target.parents:
+            if parent == top:
+                break
+            inside.setdefault(parent, job)
+        around = job.target.is_dir() and not (job.target / _INFO).exists()
+        within = next(job.target.glob(f"[!.]*/{_INFO}"), None) if around else None
+        if within is not None:
+            raise InputError(
+                f"'{job.id}' would lie around the structure {within.parent} of a former "
+                "conversion; remove that, or choose another destination"
+            )
+    for parent, job in inside.items():
+        if (parent / _INFO).exists():
+            raise InputError(
+                f"'{job.id}' would lie inside the structure {parent} of a former conversion; "
+                "remove that, or choose another destination"
+            )
 
 
 def _codes(code: str | None) -> tuple[str, ...]:
