@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deeph_dock import checking
-from deeph_dock.checking import Task, check, dataset_findings, runs_by_id, structures
+from deeph_dock.checking import Task, check, dataset_findings, runs_by_id
 from deeph_dock.conversion import convert, plan
 from deeph_dock.executors import InThisProcess
 from deeph_spec.blocks import BlockMatrix
-from deeph_spec.dataset import StructureFolder
+from deeph_spec.dataset import StructureFolder, structure_paths
 from deeph_spec.errors import InputError
 from deeph_spec.testing import random_dataset
 
@@ -52,7 +52,9 @@ def _rewrite(dataset: Path, name: str, entries: Callable[[np.ndarray], np.ndarra
 
 
 def test_converted_runs_pass_every_proof(converted: Path) -> None:
-    rows = list(checking.run([_task(converted, id) for id in structures(converted)], InThisProcess))
+    rows = list(
+        checking.run([_task(converted, id) for id in structure_paths(converted)], InThisProcess)
+    )
     assert [row.id for row in rows] == ["0001", "0002"]
     for row in rows:
         assert row.ok, row
@@ -146,7 +148,7 @@ def test_nan_is_named_with_its_rule(dataset: Path) -> None:
 
 def test_folder_without_poscar_is_listed_and_fails(dataset: Path) -> None:
     (dataset / "dft" / "0001" / "POSCAR").unlink()
-    assert list(structures(dataset)) == ["0001", "0002"]
+    assert list(structure_paths(dataset)) == ["0001", "0002"]
     row = check(_task(dataset))
     assert "E01" in [finding.rule for finding in row.errors]
 
@@ -195,7 +197,7 @@ def test_large_structures_are_sampled_and_say_so(
 
 def test_published_layout_without_provenance_is_checked(tmp_path: Path) -> None:
     root = random_dataset(tmp_path / "data", 2)
-    for id, path in structures(root).items():
+    for id, path in structure_paths(root).items():
         row = check(Task(id, path))
         assert row.ok, row
         assert row.two_centre is not None
@@ -214,7 +216,7 @@ def test_contradicting_structures_are_named(dataset: Path) -> None:
 @pytest.mark.parametrize("form", ["root", "dft", "structure"])
 def test_root_dft_and_one_structure_are_all_accepted(converted: Path, form: str) -> None:
     path = {"root": converted, "dft": converted / "dft", "structure": converted / "dft" / "0002"}
-    ids = list(structures(path[form]))
+    ids = list(structure_paths(path[form]))
     assert ids == (["0002"] if form == "structure" else ["0001", "0002"])
 
 
@@ -227,7 +229,7 @@ def test_folder_without_structures_is_refused(tmp_path: Path, form: str) -> None
         path.mkdir()
     message = {"missing": "no such folder", "file": "is a file", "empty": "no structure in it"}
     with pytest.raises(InputError, match=message[form]):
-        structures(path)
+        structure_paths(path)
 
 
 def test_unexpected_error_fails_the_structure_and_keeps_its_trace(

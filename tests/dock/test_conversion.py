@@ -22,6 +22,7 @@ from deeph_dock import conversion
 from deeph_dock.codes import load
 from deeph_dock.conversion import Job, Outcome, convert, plan, preview
 from deeph_dock.executors import InThisProcess
+from deeph_dock.outcomes import outcomes_of
 from deeph_dock.places import remove_leftovers, sole_writer
 from deeph_dock.reference import read_reference
 from deeph_spec.blocks import BlockMatrix
@@ -44,7 +45,7 @@ def _all(source: Path, destination: Path, **settings: Any) -> list[Outcome]:
     with sole_writer(conversion.dataset_folder(destination)):
         jobs = [replace(job, **settings) for job in plan([source], destination)]
         remove_leftovers(job.target for job in jobs)
-        return list(conversion.run(jobs, convert, InThisProcess))
+        return list(outcomes_of(convert, jobs, InThisProcess))
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from deeph_dock import cli
-from deeph_dock.checking import structures
 from deeph_dock.summary import Summary, facts, facts_of, summarise, tasks
 from deeph_dock.summary.collecting import decay_length, mean_and_largest
 from deeph_dock.summary.entries import BIN, EntryStatistics, joined
 from deeph_spec.blocks import BlockMatrix
+from deeph_spec.dataset import structure_paths
 from deeph_spec.structure import Structure
 from deeph_spec.system import SystemInfo
 from deeph_spec.testing import random_dataset, random_folder
@@ -35,7 +35,7 @@ def dock(capsys: pytest.CaptureFixture[str]) -> Dock:
 
 
 def _summary(path: Path, full: bool = False) -> Summary:
-    folders = structures(path)
+    folders = structure_paths(path)
     return summarise(facts_of(tasks(folders, full)), folders)
 
 

@@ -319,6 +319,36 @@ def _subfolders(path: Path) -> list[str]:
         return sorted(e.name for e in entries if e.name[0] not in "._" and e.is_dir())
 
 
+def structure_paths(dataset: Path) -> dict[str, Path]:
+    """Find the structure folders of a dataset, also those with files missing.
+
+    Parameters
+    ----------
+    dataset : Path
+        A root that holds dft, a dft folder, any folder of structures, or one structure.
+
+    Returns
+    -------
+    dict
+        Folder of each id, in natural order.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or holds no structure.
+    """
+    if not dataset.is_dir():
+        what = "is a file, expected a folder" if dataset.exists() else "no such folder"
+        raise InputError(f"{dataset}: {what}")
+    top = dataset / DFT_FOLDER if (dataset / DFT_FOLDER).is_dir() else dataset
+    found = sorted(find_folders(top), key=natural_key)
+    if not found:
+        raise InputError(
+            f"{dataset}: no structure in it; expected dft/<id>/POSCAR, info.json, overlap.h5, ..."
+        )
+    return {name or top.absolute().name: top / name for name in found}
+
+
 def find_folders(top: Path, whole: bool = False) -> list[str]:
     """Find folders of structures below `top`, also inside linked folders.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from deeph_spec.blocks import BlockMatrix
-from deeph_spec.dataset import DFT_FOLDER, StructureFolder, find_folders, natural_key
+from deeph_spec.dataset import StructureFolder
 from deeph_spec.errors import InputError
 from deeph_spec.system import SystemInfo
 from deeph_spec.validation import Finding, consistency_findings, validate_folder
@@ -142,43 +142,13 @@ class Row:
         return document | {"ok": self.ok}
 
 
-def structures(dataset: Path) -> dict[str, Path]:
-    """Find the structure folders of a dataset, also those with files missing.
-
-    Parameters
-    ----------
-    dataset : Path
-        A root that holds dft, a dft folder, any folder of structures, or one structure.
-
-    Returns
-    -------
-    dict
-        Folder of each id, in natural order.
-
-    Raises
-    ------
-    InputError
-        If the folder is missing or holds no structure.
-    """
-    if not dataset.is_dir():
-        what = "is a file, expected a folder" if dataset.exists() else "no such folder"
-        raise InputError(f"{dataset}: {what}")
-    top = dataset / DFT_FOLDER if (dataset / DFT_FOLDER).is_dir() else dataset
-    found = sorted(find_folders(top), key=natural_key)
-    if not found:
-        raise InputError(
-            f"{dataset}: no structure in it; expected dft/<id>/POSCAR, info.json, overlap.h5, ..."
-        )
-    return {name or top.absolute().name: top / name for name in found}
-
-
 def dataset_findings(dataset: Path) -> list[Finding]:
     """Give what the structures of a dataset must have in common and do not.
 
     Parameters
     ----------
     dataset : Path
-        As for `structures`.
+        As for `deeph_spec.dataset.structure_paths`.
 
     Returns
     -------

@@ -13,8 +13,6 @@ files that this program writes are replaced.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +21,7 @@ from deeph_spec.files import sha256
 
 from deeph_dock.codes import load
 from deeph_dock.discovery import WANTED, Job, dataset_folder, plan
-from deeph_dock.outcomes import Outcome, describe, guarded, outcomes_of
+from deeph_dock.outcomes import Outcome, describe, guarded
 from deeph_dock.places import Record, put_in_place, remove_leftovers, sole_writer
 
 __all__ = [
@@ -36,7 +34,6 @@ __all__ = [
     "plan",
     "preview",
     "remove_leftovers",
-    "run",
     "sole_writer",
 ]
 
@@ -152,35 +149,3 @@ def _state(job: Job, digests: dict[str, str]) -> _State:
     if not differ and not same:
         why = "other matrices asked for"
     return _State("changed", why, wanted, record.files)
-
-
-def run(
-    jobs: Iterable[Job],
-    function: Callable[[Job], Outcome],
-    make_executor: Callable[[], Executor],
-    at_once: int = 1,
-) -> Iterator[Outcome]:
-    """Do all jobs, and give the outcomes in the order in which they come.
-
-    Parameters
-    ----------
-    jobs : iterable of Job
-        From `plan`.
-    function : callable
-        `convert` or `preview`.
-    make_executor : callable
-        Makes the executor that does the work.
-    at_once : int
-        Jobs given to it before the first outcome.
-
-    Yields
-    ------
-    Outcome
-        One for each job.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After the outcomes of the jobs that were under way.
-    """
-    yield from outcomes_of(function, jobs, make_executor, at_once)

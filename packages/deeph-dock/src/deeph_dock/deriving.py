@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from deeph_spec.dataset import DFT_FOLDER, StructureFolder, find_folders, natural_key
+from deeph_spec.dataset import StructureFolder, structure_paths
 from deeph_spec.errors import InputError
 from deeph_spec.files import replace_folder, sha256, write_text
 
@@ -85,23 +85,14 @@ def plan(dataset: Path, destination: Path, make: str, redo: bool = False) -> lis
     InputError
         If there is no structure, or the destination is inside the dataset or the reverse.
     """
-    if not dataset.is_dir():
-        what = "is a file, expected a folder" if dataset.exists() else "no such folder"
-        raise InputError(f"{dataset}: {what}")
+    found = structure_paths(dataset)
     inner, outer = Path(os.path.realpath(destination)), Path(os.path.realpath(dataset))
     if inner == outer or inner.is_relative_to(outer) or outer.is_relative_to(inner):
         raise InputError(
             f"{destination}: is inside {dataset}, or the reverse; choose another destination: "
             "datasets are never changed in place"
         )
-    top = dataset / DFT_FOLDER if (dataset / DFT_FOLDER).is_dir() else dataset
-    found = sorted(find_folders(top), key=natural_key)
-    if not found:
-        raise InputError(
-            f"{dataset}: no structure in it; expected dft/<id>/POSCAR, info.json, overlap.h5, ..."
-        )
-    ids = {name: name or top.absolute().name for name in found}
-    return [Derivation(id, top / name, destination / id, make, redo) for name, id in ids.items()]
+    return [Derivation(id, path, destination / id, make, redo) for id, path in found.items()]
 
 
 def preview(job: Derivation) -> Outcome:

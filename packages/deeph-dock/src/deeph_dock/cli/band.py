@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from deeph_dock.cli.options import Jobs
+
 if TYPE_CHECKING:
     from deeph_spec.dataset import StructureFolder
 
@@ -74,7 +76,7 @@ def band(
             "for predictions, none for DFT]",
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
+    jobs: Jobs = 1,
 ) -> None:
     """Draw band structures: DFT solid, predictions dashed, E_F at zero.
 

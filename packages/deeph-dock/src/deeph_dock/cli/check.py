@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deeph_dock.cli.options import ExecutorKind, Jobs, Scheduler
+from deeph_dock.cli.reports import print_trace, some
+
 if TYPE_CHECKING:
     from deeph_spec.validation import Finding
 
     from deeph_dock.checking import Row
 
+NAMES_AT_MOST = 4
 ROWS_AT_MOST = 60
 """Larger datasets show the structures that fail, and the worst of the others."""
 
@@ -49,13 +53,9 @@ def check(
             "entries of all structures.",
         ),
     ] = False,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
-    executor: Annotated[
-        str, typer.Option(metavar="KIND", help="Where: local, mpi (under mpiexec) or dask.")
-    ] = "local",
-    scheduler: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Of Dask, or its scheduler file.")
-    ] = "",
+    jobs: Jobs = 1,
+    executor: ExecutorKind = "local",
+    scheduler: Scheduler = "",
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
     ] = None,
@@ -112,14 +112,16 @@ def _check_all(
     dataset: Path, runs: Path | None, full: bool, jobs: int, kind: str, scheduler: str
 ) -> tuple[Mapping[str, Path], list[Row]]:
     """Find the structures and check them all."""
-    from deeph_dock.checking import Task, run, runs_by_id, structures
+    from deeph_spec.dataset import structure_paths
+
+    from deeph_dock.checking import Task, run, runs_by_id
     from deeph_dock.cli.progress import with_progress
     from deeph_dock.workers import Request, workers
 
     with workers(kind, Request(jobs, scheduler, ("deeph_dock.checking",))) as pool:
         if pool.title:  # elsewhere, where this folder need not be the current one
             dataset, runs = dataset.absolute(), runs and runs.absolute()
-        folders = structures(dataset)
+        folders = structure_paths(dataset)
         raw = runs_by_id(runs, folders) if runs is not None else {}
         tasks = [Task(id, path, raw.get(id), not full) for id, path in folders.items()]
         pool = pool.for_items(len(tasks))
@@ -227,8 +229,7 @@ def _print_problems(rows: Sequence[Row], common: Sequence[Finding]) -> None:
             typer.echo(str(finding))
         for failure in row.failures:
             typer.echo(f"failed {row.id}: {failure}")
-        if row.trace and _debugging():
-            typer.echo(row.trace, err=True)
+        print_trace(row)
     warnings: dict[str, list[str]] = {}
     examples: dict[str, str] = {}
     notes: dict[str, list[str]] = {}
@@ -240,21 +241,11 @@ def _print_problems(rows: Sequence[Row], common: Sequence[Finding]) -> None:
         for note in row.notes:
             notes.setdefault(note, []).append(row.id)
     for rule, ids in warnings.items():
-        typer.echo(f"warning {rule} in {_some(ids)}: {examples[rule]}")
+        typer.echo(
+            f"warning {rule} in {some(list(dict.fromkeys(ids)), NAMES_AT_MOST)}: {examples[rule]}"
+        )
     for note, ids in notes.items():
-        typer.echo(f"note: {_some(ids)}: {note}")
-
-
-def _some(ids: Sequence[str], most: int = 4) -> str:
-    names = list(dict.fromkeys(ids))
-    shown = ", ".join(names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _debugging() -> bool:
-    import sys
-
-    return "--debug" in sys.argv
+        typer.echo(f"note: {some(list(dict.fromkeys(ids)), NAMES_AT_MOST)}: {note}")
 
 
 def _conclusion(rows: Sequence[Row], failed: int, broken: bool) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deeph_dock.cli.options import DryRun, ExecutorKind, Flatten, Jobs, Report, Scheduler
 from deeph_dock.cli.reports import (
     print_failures,
     print_trace,
@@ -49,28 +50,16 @@ def convert(
             "--allow-unconverged", help="Of unconverged runs not only the overlap, but all."
         ),
     ] = False,
-    flatten: Annotated[
-        bool,
-        typer.Option("--flatten", help="Join the names of nested folders: a/b becomes a__b."),
-    ] = False,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
-    executor: Annotated[
-        str, typer.Option(metavar="KIND", help="Where: local, mpi (under mpiexec) or dask.")
-    ] = "local",
-    scheduler: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Of Dask, or its scheduler file.")
-    ] = "",
+    flatten: Flatten = False,
+    jobs: Jobs = 1,
+    executor: ExecutorKind = "local",
+    scheduler: Scheduler = "",
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Convert again what is done, also over other data."),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
-    ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the outcome of every structure, JSON."),
-    ] = None,
+    dry_run: DryRun = False,
+    report: Report = None,
 ) -> None:
     """Convert finished DFT calculations into the DeepH format.
 
@@ -148,7 +137,8 @@ def _convert_all(found: Sequence[Job], top: Path, pool: Workers) -> list[Outcome
     import time
 
     from deeph_dock.cli.progress import with_progress
-    from deeph_dock.conversion import convert, remove_leftovers, run, sole_writer
+    from deeph_dock.conversion import convert, remove_leftovers, sole_writer
+    from deeph_dock.outcomes import outcomes_of
 
     outcomes: list[Outcome] = []
     start = time.monotonic()
@@ -159,7 +149,7 @@ def _convert_all(found: Sequence[Job], top: Path, pool: Workers) -> list[Outcome
                 typer.echo(
                     f"removed {removed} unfinished folder{'s' * (removed > 1)} of a killed run"
                 )
-            done = run(found, convert, pool.make, pool.at_once)
+            done = outcomes_of(convert, found, pool.make, pool.at_once)
             for outcome in with_progress(done, len(found), "converting"):
                 outcomes.append(outcome)
                 print_trace(outcome)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deeph_dock.cli.options import DryRun, Jobs, Report
+
 
 def export(
     dataset: Annotated[
@@ -22,17 +24,12 @@ def export(
     to: Annotated[
         str, typer.Option("--to", metavar="FORM", help="deeph-legacy: folders of DeepH-pack.")
     ],
-    jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
+    jobs: Jobs = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write again what is done, also over other data.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
-    ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the outcome of every structure, JSON."),
-    ] = None,
+    dry_run: DryRun = False,
+    report: Report = None,
 ) -> None:
     """Write a dataset in the form of other programs, predictions included.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from deeph_dock.checking import Row
     from deeph_dock.outcomes import Outcome
 
 
@@ -43,12 +44,12 @@ def print_warnings(outcomes: Iterable[Outcome]) -> None:
         typer.echo(f"warning: {some(ids)}: {warning}")
 
 
-def print_trace(outcome: Outcome) -> None:
+def print_trace(outcome: Outcome | Row) -> None:
     """Print where an unexpected error occurred, if the user asked for it by --debug.
 
     Parameters
     ----------
-    outcome : Outcome
+    outcome : Outcome or Row
         Of one structure.
     """
     import sys
@@ -57,7 +58,7 @@ def print_trace(outcome: Outcome) -> None:
         typer.echo(outcome.trace, err=True)
 
 
-def some(names: Sequence[str], most: int = 6) -> str:
+def some(names: Sequence[str], most: int = 6, between: str = ", ") -> str:
     """List names, but not more than a line can hold.
 
     Parameters
@@ -66,13 +67,15 @@ def some(names: Sequence[str], most: int = 6) -> str:
         What to list.
     most : int
         How many at most.
+    between : str
+        What stands between two.
 
     Returns
     -------
     str
         The first of them, and how many more there are.
     """
-    shown = ", ".join(names[:most])
+    shown = between.join(names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deeph_dock.cli.options import DryRun, ExecutorKind, Flatten, Jobs, Report, Scheduler
 from deeph_dock.cli.reports import print_failures, print_trace, print_warnings, write_report
 
 if TYPE_CHECKING:
@@ -110,16 +111,10 @@ def pyscf(
     position_matrix: Annotated[
         bool, typer.Option("--position-matrix", help="Write position_matrix.h5 as well.")
     ] = False,
-    flatten: Annotated[
-        bool, typer.Option("--flatten", help="Join the names of nested folders: a/b becomes a__b.")
-    ] = False,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
-    executor: Annotated[
-        str, typer.Option(metavar="KIND", help="Where: local, mpi (under mpiexec) or dask.")
-    ] = "local",
-    scheduler: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Of Dask, or its scheduler file.")
-    ] = "",
+    flatten: Flatten = False,
+    jobs: Jobs = 1,
+    executor: ExecutorKind = "local",
+    scheduler: Scheduler = "",
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Threads of a process. [OMP_NUM_THREADS, or all cores by -j]"),
@@ -127,13 +122,8 @@ def pyscf(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Compute again what is done, also over other data.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
-    ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the outcome of every structure, JSON."),
-    ] = None,
+    dry_run: DryRun = False,
+    report: Report = None,
 ) -> None:
     """Compute molecules and crystals with PySCF, straight into the DeepH format.
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deeph_dock.cli.reports import some
+
 if TYPE_CHECKING:
     from deeph_spec.dataset import Dataset, StructureFolder
 
@@ -165,7 +167,7 @@ def _units(
     if groups:
         notes.append(
             f"{sum(map(len, groups))} structures are copies of others and were kept together: "
-            f"{_some([' = '.join(group) for group in groups], 6)}"
+            f"{some([' = '.join(group) for group in groups], 6)}"
         )
     if by is By.folder_group:
         parts: dict[str, list[str]] = {}
@@ -178,7 +180,7 @@ def _units(
                 )
             parts.setdefault(head, []).append(folder.id)
         groups += parts.values()
-        notes.append(f"{len(parts)} folders were kept together: {_some(list(parts), 6)}")
+        notes.append(f"{len(parts)} folders were kept together: {some(list(parts), 6)}")
     return join(groups, [folder.id for folder in known]), strata, notes
 
 
@@ -230,18 +232,13 @@ def _notes(result: Split) -> list[str]:
 
 def _left_out_lines(left_out: dict[str, list[str]]) -> list[str]:
     return [
-        f"left out, {reason}: {len(ids)}: {_some(ids, NAMES_AT_MOST)}"
+        f"left out, {reason}: {len(ids)}: {some(ids, NAMES_AT_MOST)}"
         for reason, ids in left_out.items()
     ]
 
 
 def _reasons(left_out: dict[str, list[str]]) -> str:
     return "; ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
-
-
-def _some(names: Sequence[str], most: int) -> str:
-    shown = ", ".join(names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _same(target: Path, result: Split) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deeph_dock.cli.options import Jobs, Report
+
 if TYPE_CHECKING:
     from deeph_dock.deriving import Derivation
     from deeph_dock.outcomes import Outcome
@@ -22,17 +24,14 @@ def standardize(
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Root of the new dataset.")],
-    jobs: Annotated[int, typer.Option("-j", "--jobs", "-p", min=1, help="Processes.")] = 1,
+    jobs: Jobs = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make again what is done, also over other data.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print mu of every structure, and do nothing.")
     ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the outcome of every structure, JSON."),
-    ] = None,
+    report: Report = None,
 ) -> None:
     """Remove the freedom of the energy zero: H - mu S, mu by least squares, into a new dataset.
 

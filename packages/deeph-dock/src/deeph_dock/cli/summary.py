@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from deeph_dock.cli.reports import some
+
 if TYPE_CHECKING:
     from deeph_dock.summary import Facts, Span, Summary
     from deeph_dock.workers import Request
@@ -66,7 +68,8 @@ def summarise(
 
 def _looked_at(dataset: Path, full: bool, kind: str, request: Request) -> Summary:
     """Find all structures and put their facts together."""
-    from deeph_dock.checking import structures
+    from deeph_spec.dataset import structure_paths
+
     from deeph_dock.cli.progress import with_progress
     from deeph_dock.executors import each
     from deeph_dock.summary import Task, facts_of, tasks
@@ -86,7 +89,7 @@ def _looked_at(dataset: Path, full: bool, kind: str, request: Request) -> Summar
                 yield from result
 
     with workers(kind, request) as pool:
-        folders = structures(dataset.absolute() if pool.title else dataset)
+        folders = structure_paths(dataset.absolute() if pool.title else dataset)
         listed = tasks(folders, full)
         batches = [listed[n : n + _BATCH] for n in range(0, len(listed), _BATCH)]
         pool = pool.for_items(len(batches))
@@ -101,7 +104,7 @@ def _lines(dataset: Path, summary: Summary) -> Iterator[str]:
         f"{summary.structures} structure{'s' * (summary.structures != 1)} in {dataset}", ""
     )
     if summary.structures:
-        yield from _wrapped(f"compositions  {_some(formulas, LINES_AT_MOST)}", " " * 14)
+        yield from _wrapped(f"compositions  {some(formulas, LINES_AT_MOST)}", " " * 14)
         yield from _wrapped(f"spin          {_counted(summary.spins)}", " " * 14)
         yield from _wrapped(f"matrices      {_parts(summary)}", " " * 14)
         for key, name in PROVENANCE.items():
@@ -124,7 +127,7 @@ def _lines(dataset: Path, summary: Summary) -> Iterator[str]:
             "",
         )
     if summary.copies:
-        shown = _some([" = ".join(ids) for ids in summary.copies], NAMES_AT_MOST, "; ")
+        shown = some([" = ".join(ids) for ids in summary.copies], NAMES_AT_MOST, "; ")
         total = sum(map(len, summary.copies))
         yield from _wrapped(f"copies: {total} structures are copies of others: {shown}", "  ")
     for warning in summary.warnings:
@@ -281,12 +284,7 @@ def _aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
 def _counted(values: Mapping[str, int]) -> str:
     if len(values) == 1:
         return next(iter(values))
-    return _some([f"{value} ({count})" for value, count in values.items()], LINES_AT_MOST)
-
-
-def _some(names: Sequence[str], most: int, between: str = ", ") -> str:
-    shown = between.join(names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+    return some([f"{value} ({count})" for value, count in values.items()], LINES_AT_MOST)
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
