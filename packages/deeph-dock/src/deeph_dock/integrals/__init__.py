@@ -1,0 +1,1 @@
+"""Two-centre integrals of atomic orbitals: radial transforms, splines, rotation, assembly."""
