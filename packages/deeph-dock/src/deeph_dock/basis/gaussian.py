@@ -1,0 +1,228 @@
+"""Gaussian basis sets by name, through PySCF.
+
+The radial function of a contracted shell is
+
+    R(r) = sum_p c_p N_p r^l exp(-a_p r^2),    N_p: each primitive normalised by itself,
+
+in the order of ``mol._bas``, contraction by contraction, which is that of PySCF's matrices.
+
+Gaussians have no cutoff. Each shell ends where the norm of what is left out is `LEFT_OUT`, so that
+by Cauchy and Schwarz no overlap changes by more than twice that.
+
+Integrals over r are Gauss-Legendre sums in intervals that double from the core of the tightest
+primitive outwards, and are nowhere longer than j_l(kr) up to the wavenumber `RESOLVED` allows. The
+intervals of all shells of an element are the same, and cutoffs are among their ends: the nodes of
+a shell are the first ones of any longer shell.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from deeph_spec.errors import InputError
+from deeph_spec.orbitals import L_MAX, SHELL_LETTERS
+from deeph_spec.structure import SYMBOLS
+
+from deeph_dock.basis import AtomicBasis, Real, Shell
+
+LEFT_OUT = 1e-9
+"""Norm of the part of an orbital beyond its cutoff, relative to the whole."""
+RESOLVED = 200.0
+"""1/Å. Products of two Gaussians at a distance of 0.3 Å or more that are not below 1e-10 have
+nothing beyond 150."""
+_NODES = 32
+_LONGEST = 52.0 / RESOLVED  # Å: 32 nodes integrate exp(ikr) over 52 radians to machine precision
+_FIRST = 0.5  # of 1/sqrt(tightest exponent)
+_SAMPLES = 8192
+
+MISSING = (
+    "PySCF is not installed, and Gaussian basis sets come from it; install it with: "
+    "pip install 'deeph-dock[pyscf]' (it has no packages for Windows; use WSL there)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Contraction:
+    """A radial function r^l sum_p coefficients exp(-exponents r^2).
+
+    Attributes
+    ----------
+    degree : int
+        l.
+    exponents : (n,) array
+        1/Å^2.
+    coefficients : (n,) array
+        Å^(-3/2 - l), with all normalisation.
+    """
+
+    degree: int
+    exponents: Real
+    coefficients: Real
+
+    def __call__(self, radii: Real) -> Real:
+        """Evaluate at radii (Å)."""
+        gaussians = np.exp(-np.multiply.outer(radii**2, self.exponents))
+        return np.asarray(radii**self.degree * (gaussians @ self.coefficients))
+
+
+def gaussian_basis(name: str, number: int, core: str | None = None) -> AtomicBasis:
+    """Give the orbitals of an element in a Gaussian basis set.
+
+    Parameters
+    ----------
+    name : str
+        As PySCF knows it: sto-3g, def2-svp, cc-pvtz, gth-dzvp-molopt-sr, ...
+    number : int
+        Atomic number.
+    core : str, optional
+        Effective core potential or pseudopotential of PySCF, or "none"; it decides how many
+        electrons are valence. Without it, what ``dock run pyscf`` takes: gth-pbe for names that
+        start with gth-, otherwise the core potential that belongs to the basis, if there is one.
+
+    Returns
+    -------
+    AtomicBasis
+        Its shells in the order of PySCF's matrices, lengths by PySCF's Bohr.
+
+    Raises
+    ------
+    InputError
+        If PySCF is not there, knows no such basis or core, or not for this element, or if a shell
+        is beyond l = 6.
+    """
+    symbol = SYMBOLS.get(number)
+    if symbol is None or number > 118:
+        raise InputError(f"basis '{name}': no Gaussian functions for atomic number {number}")
+    mol, core = _atom(name, symbol, core)
+    contractions = _contractions(mol)
+    highest = max(contraction.degree for contraction in contractions)
+    if highest > L_MAX:
+        raise InputError(
+            f"basis '{name}': {symbol} has a shell with l = {highest}, the format has l up to "
+            f"{L_MAX} ({SHELL_LETTERS[-1]}); choose another basis"
+        )
+    return AtomicBasis(
+        number=number,
+        shells=tuple(shells_of(contractions)),
+        source=name,
+        code="pyscf",
+        valence=float(mol.atom_charge(0)),
+        facts={"core": core},
+    )
+
+
+def shells_of(contractions: Sequence[Contraction]) -> list[Shell]:
+    """Give contracted Gaussians their cutoffs and nodes.
+
+    Parameters
+    ----------
+    contractions : sequence of Contraction
+        Of one element, in the order of its orbitals.
+
+    Returns
+    -------
+    list of Shell
+        In this order.
+    """
+    cutoffs = [_cutoff(contraction) for contraction in contractions]
+    tightest = max(float(contraction.exponents.max()) for contraction in contractions)
+    ends = _intervals(_FIRST / np.sqrt(tightest), sorted(set(cutoffs)))
+    x, w = np.polynomial.legendre.leggauss(_NODES)
+    lengths = np.diff(ends)[:, None]
+    radii = (ends[:-1, None] + lengths * (x + 1) / 2).ravel()
+    weights = (lengths * w / 2).ravel()
+    shells = []
+    counts: dict[int, int] = {}
+    for contraction, cutoff in zip(contractions, cutoffs, strict=True):
+        degree = contraction.degree
+        counts[degree] = counts.get(degree, 0) + 1
+        used = int(np.searchsorted(radii, cutoff))
+        nodes = radii[:used]
+        label = f"{SHELL_LETTERS[degree]} {counts[degree]}"
+        shells.append(Shell(degree, nodes, weights[:used], contraction(nodes), cutoff, label))
+    return shells
+
+
+def _atom(name: str, symbol: str, core: str | None) -> tuple[Any, str]:
+    """Build an atom with PySCF; give it and the name of its core."""
+    try:
+        from pyscf.gto import Mole
+    except ImportError as error:
+        raise InputError(MISSING) from error
+    if not name.strip():
+        raise InputError("the name of the Gaussian basis set is empty; such as def2-svp")
+    mol = Mole()
+    mol.atom, mol.basis, mol.spin, mol.verbose = [(symbol, (0.0, 0.0, 0.0))], name, None, 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PySCF recommends to look elsewhere
+        if core is None:
+            core = "gth-pbe" if name.lower().startswith("gth-") else _own_core(name, symbol)
+        if core.lower().startswith("gth-"):
+            mol.pseudo = core
+        elif core != "none":
+            mol.ecp = {symbol: core}
+        try:
+            mol.build(False, False)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"basis '{name}' (core: {core}) of {symbol}: PySCF has none ({reason}); choose "
+                "another name, see pyscf.gto.basis"
+            ) from error
+    if mol.nbas == 0:
+        raise InputError(f"basis '{name}' of {symbol}: PySCF finds no functions in it")
+    return mol, core
+
+
+def _own_core(name: str, symbol: str) -> str:
+    """Give the name of the basis if a core potential belongs to it, or "none"."""
+    from pyscf.gto.basis import load_ecp
+
+    try:
+        return name if load_ecp(name, symbol) else "none"
+    except (RuntimeError, KeyError, ValueError, OSError):
+        return "none"  # PySCF raises one of these where there is none
+
+
+def _contractions(mol: Any) -> list[Contraction]:
+    """Take the radial functions from a built molecule, in Å."""
+    from pyscf.gto import gto_norm
+    from pyscf.lib import param
+
+    bohr = float(param.BOHR)
+    found = []
+    for row in range(mol.nbas):
+        degree, exponents = int(mol.bas_angular(row)), np.asarray(mol.bas_exp(row))
+        columns = np.asarray(mol.bas_ctr_coeff(row)).T * gto_norm(degree, exponents)
+        found += [
+            Contraction(degree, exponents / bohr**2, column * bohr ** (-1.5 - degree))
+            for column in columns
+        ]
+    return found
+
+
+def _cutoff(contraction: Contraction) -> float:
+    """Find the radius beyond which the norm is `LEFT_OUT`."""
+    farthest = np.sqrt((40.0 + 10 * contraction.degree) / contraction.exponents.min())
+    radii = np.linspace(0.0, farthest, _SAMPLES)
+    density = (radii * contraction(radii)) ** 2
+    outside = np.cumsum(density[::-1])[::-1]
+    return float(radii[np.flatnonzero(outside > LEFT_OUT**2 * outside[0])[-1] + 1])
+
+
+def _intervals(first: float, cutoffs: Sequence[float]) -> Real:
+    """Give the ends of the intervals of integration: doubling, not too long, with all cutoffs."""
+    ends = [0.0]
+    for cutoff in cutoffs:
+        while ends[-1] < cutoff:
+            left = cutoff - ends[-1]
+            step = min(max(first, ends[-1]), _LONGEST)
+            # Halves where a whole step would leave a sliver.
+            ends.append(
+                cutoff if left <= step else ends[-1] + (step if left > 2 * step else left / 2)
+            )
+    return np.array(ends)
