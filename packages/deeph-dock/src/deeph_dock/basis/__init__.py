@@ -46,6 +46,9 @@ class Shell:
         R is zero beyond, Å.
     name : str
         What the code calls it, such as "2p zeta 1"; for messages.
+    gaussians : (exponents (g,), coefficients (g,)) or None
+        Where R(r) = r^l sum of c exp(-a r^2), with a in 1/Å^2 and c in Å^(-3/2-l): integrals over
+        r are then done in closed form, not on the nodes.
     """
 
     degree: int
@@ -54,6 +57,7 @@ class Shell:
     values: Real
     cutoff: float
     name: str = ""
+    gaussians: tuple[Real, Real] | None = None
 
     @property
     def norm(self) -> float:

@@ -1,0 +1,101 @@
+"""The operators whose two-centre integrals are known, as what they make of an orbital.
+
+An operator turns R(r) Y_lm into a sum of orbitals R'(r) Y_l'm' on the same centre, so that its
+integrals are overlaps of other orbitals: the kinetic energy keeps l and multiplies the transform
+by k^2; position and gradient lead to l - 1 and l + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeph_dock.basis import Shell
+from deeph_dock.integrals.gaunt import times_direction
+from deeph_dock.integrals.radial import transform, transform_times_radius
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One of the functions that an operator makes of the orbitals of a shell.
+
+    Attributes
+    ----------
+    degree : int
+        l' of the function.
+    transform : (K,) float64 array
+        Its radial transform.
+    coefficients : (C, 2l + 1, 2l' + 1) float64 array
+        Component c of the operator, applied to Y_lm, has the share coefficients[c, m, m'] of
+        Y_l'm'.
+    """
+
+    degree: int
+    transform: Real
+    coefficients: Real
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator.
+
+    Attributes
+    ----------
+    components : int
+        1, or 3 for a vector.
+    unit : str
+        Of the integrals.
+    images : callable
+        Takes a shell and wavenumbers (K,) in 1/Å, gives the functions it becomes.
+    """
+
+    components: int
+    unit: str
+    images: Callable[[Shell, Real], list[Image]]
+
+
+def _overlap(shell: Shell, k: Real) -> list[Image]:
+    return [Image(shell.degree, transform(shell, k), np.eye(2 * shell.degree + 1)[None])]
+
+
+def _kinetic(shell: Shell, k: Real) -> list[Image]:
+    from ase.units import Bohr, Hartree
+
+    energy = Hartree * Bohr**2 / 2 * k**2
+    return [Image(shell.degree, energy * transform(shell, k), np.eye(2 * shell.degree + 1)[None])]
+
+
+def _gradient(shell: Shell, k: Real) -> list[Image]:
+    """The transform of the gradient is i k times that of the orbital, (-i)^l f Y_lm."""
+    degree, f = shell.degree, transform(shell, k)
+    images = [Image(degree + 1, -k * f, times_direction(degree, degree + 1))]
+    if degree:
+        images.append(Image(degree - 1, k * f, times_direction(degree, degree - 1)))
+    return images
+
+
+def _position(shell: Shell, k: Real) -> list[Image]:
+    degrees = [degree for degree in (shell.degree + 1, shell.degree - 1) if degree >= 0]
+    return [
+        Image(
+            degree, transform_times_radius(shell, k, degree), times_direction(shell.degree, degree)
+        )
+        for degree in degrees
+    ]
+
+
+OPERATORS: Mapping[str, Operator] = MappingProxyType(
+    {
+        "overlap": Operator(1, "1", _overlap),
+        "kinetic": Operator(1, "eV", _kinetic),
+        "gradient": Operator(3, "1/Å", _gradient),
+        "position": Operator(3, "Å", _position),
+    }
+)
+"""<i| O |j>: 1, -hbar^2/2m nabla^2, d/dr, and r - r_j with r_j the centre of the second orbital."""

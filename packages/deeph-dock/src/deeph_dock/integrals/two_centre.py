@@ -1,0 +1,189 @@
+"""Blocks of two-centre integrals of given atoms at given distances.
+
+For every pair of atoms the splines give all radial integrals, the harmonics of the direction are
+evaluated once, and one product of matrices for each pair of degrees makes the orbitals of them.
+The cost is that of the result: no step depends on the number of pairs but linearly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from deeph_spec.orbitals import real_harmonics
+from numpy.typing import NDArray
+
+from deeph_dock.basis import AtomicBasis
+from deeph_dock.integrals.operators import OPERATORS, Image
+from deeph_dock.integrals.radial import Nodes, near_and_far, transform
+from deeph_dock.integrals.tables import Table, make_table
+
+Real = NDArray[np.float64]
+PAIRS_AT_ONCE = 2048  # what is in use then stays in the cache
+_SAME_CENTRE = 1e-6  # Å
+
+
+class TwoCentre:
+    """Two-centre integrals between the atoms of some elements.
+
+    Parameters
+    ----------
+    bases : mapping of int to AtomicBasis
+        By atomic number.
+    quantities : sequence of str
+        Of `deeph_dock.integrals.operators.OPERATORS`.
+
+    Raises
+    ------
+    ValueError
+        If the bases follow different rules of integration over k.
+    """
+
+    def __init__(
+        self, bases: Mapping[int, AtomicBasis], quantities: Sequence[str] = ("overlap",)
+    ) -> None:
+        self.bases = dict(bases)
+        near, far = near_and_far(list(self.bases.values()))
+        bras = [_bras(self.bases, nodes) for nodes in (near, far)]
+        self._tables: dict[tuple[str, int, int], Table] = {}
+        for quantity in quantities:
+            kets = [_kets(self.bases, quantity, nodes) for nodes in (near, far)]
+            for i, first in self.bases.items():
+                for j, second in self.bases.items():
+                    self._tables[quantity, i, j] = make_table(
+                        first,
+                        second,
+                        (bras[0][i], kets[0][j]),
+                        (bras[1][i], kets[1][j]),
+                        near,
+                        far,
+                    )
+
+    def blocks(
+        self, quantity: str, first: int, second: int, vectors: Real, out: Real | None = None
+    ) -> Real:
+        """Integrate <i| O |j> for pairs of atoms of two elements.
+
+        Parameters
+        ----------
+        quantity : str
+            One of those asked for at the beginning.
+        first, second : int
+            Atomic numbers of i and j.
+        vectors : (p, 3) array
+            r_j - r_i, Å.
+        out : float64 array, optional
+            Where to put the result, of its shape.
+
+        Returns
+        -------
+        (p, a, b) float64 array, or (3, p, a, b) for position and gradient
+            Rows are orbitals of i. Units: `OPERATORS`; position is that from the centre of j.
+        """
+        table = self._tables[quantity, first, second]
+        vectors = np.asarray(vectors, dtype=np.float64).reshape(-1, 3)
+        components, height, width = table.shape
+        full = (components, len(vectors), height, width)
+        scalar = components == 1
+        if out is None:
+            out = np.empty(full[1:] if scalar else full)
+        target = out[None] if scalar else out
+        for start in range(0, len(vectors), PAIRS_AT_ONCE):
+            rows = slice(start, start + PAIRS_AT_ONCE)
+            _fill(target[:, rows], table, vectors[rows])
+        return out
+
+    def overlap_derivative(self, first: int, second: int, vectors: Real) -> Real:
+        """Differentiate S by the position of the second atom.
+
+        Parameters
+        ----------
+        first, second : int
+            Atomic numbers of i and j.
+        vectors : (p, 3) array
+            r_j - r_i, Å.
+
+        Returns
+        -------
+        (3, p, a, b) float64 array
+            dS_ij / dr_j = -<i| d/dr |j>, 1/Å. For one and the same atom: with the second copy of
+            it moved.
+
+        Notes
+        -----
+        Needs the quantity "gradient".
+        """
+        return -self.blocks("gradient", first, second, vectors)
+
+
+def _bras(bases: Mapping[int, AtomicBasis], nodes: Nodes) -> dict[int, list[Real]]:
+    """Transform the shells of all elements."""
+    return {
+        number: [transform(shell, nodes.wavenumbers) for shell in basis.shells]
+        for number, basis in bases.items()
+    }
+
+
+def _kets(
+    bases: Mapping[int, AtomicBasis], quantity: str, nodes: Nodes
+) -> dict[int, list[list[Image]]]:
+    """Apply an operator to the shells of all elements."""
+    images = OPERATORS[quantity].images
+    return {
+        number: [images(shell, nodes.wavenumbers) for shell in basis.shells]
+        for number, basis in bases.items()
+    }
+
+
+def _fill(out: NDArray[Any], table: Table, vectors: Real) -> None:
+    """Make the blocks (C, p, a, b) of a few pairs."""
+    distances = np.sqrt(np.einsum("pc,pc->p", vectors, vectors))
+    integrals = _interpolated(table, distances)
+    harmonics = np.empty((len(vectors), (table.largest_degree + 1) ** 2))
+    for degree in range(table.largest_degree + 1):
+        harmonics[:, degree**2 : (degree + 1) ** 2] = real_harmonics(degree, vectors)
+    same = distances < _SAME_CENTRE
+    if same.any():
+        integrals[same] = table.same_centre
+        harmonics[same, 1:] = 0.0
+    for group in table.groups:
+        parts = integrals[:, group.integrals]  # (p, n_a, n_b, K)
+        parts *= harmonics[:, None, None, group.harmonics]
+        made = parts.reshape(-1, len(group.harmonics)) @ group.tensor
+        _place(out, made, group.rows, group.columns, group.shells)
+
+
+def _place(
+    out: NDArray[Any],
+    made: Real,
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    shells: tuple[int, int],
+) -> None:
+    """Put (p n_a n_b, C a b) into the orbitals of the blocks."""
+    components, count = out.shape[:2]
+    n_a, n_b = shells
+    a, b = len(rows) // n_a, len(columns) // n_b
+    stacked = made.reshape(count, n_a, n_b, components, a, b).transpose(3, 0, 1, 4, 2, 5)
+    height = slice(int(rows[0]), int(rows[-1]) + 1)
+    width = slice(int(columns[0]), int(columns[-1]) + 1)
+    if height.stop - height.start == len(rows) and width.stop - width.start == len(columns):
+        place = out[:, :, height, width].reshape(components, count, n_a, a, n_b, b)  # a view
+        place[...] = stacked
+    else:
+        out[:, :, rows[:, None], columns] = stacked.reshape(components, count, n_a * a, n_b * b)
+
+
+def _interpolated(table: Table, distances: Real) -> Real:
+    """Evaluate the splines, (p, I)."""
+    position = distances / table.step
+    interval = np.minimum(position.astype(np.int64), len(table.coefficients) - 1)
+    t = (position - interval)[:, None]
+    c = table.coefficients[interval]  # (p, 4, I)
+    value = c[:, 0] * t
+    for power in (1, 2):
+        value += c[:, power]
+        value *= t
+    value += c[:, 3]
+    return value
