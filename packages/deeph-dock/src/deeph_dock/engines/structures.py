@@ -45,6 +45,8 @@ class Given:
         Directions in which it repeats; all False for a molecule.
     problem : str
         What is wrong with it.
+    path : Path
+        The file.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Given:
     structure: Structure | None
     periodic: Periodic = (False, False, False)
     problem: str = ""
+    path: Path = Path()
 
 
 def find_structures(
@@ -166,7 +169,7 @@ def _read(path: Path, parts: tuple[str, ...], joint: str, kind: str | None) -> l
         else:
             found = [_from_ase(atoms) for atoms in _frames(path)]
     except InputError as error:
-        return [Given(joint.join(parts), path.name, None, problem=str(error))]
+        return [Given(joint.join(parts), path.name, None, problem=str(error), path=path)]
     several = len(found) > 1
     digits = max(4, len(str(len(found))))
     given = []
@@ -180,7 +183,7 @@ def _read(path: Path, parts: tuple[str, ...], joint: str, kind: str | None) -> l
         else:
             problem = ""
         problem = problem or _problem(structure, periodic)
-        given.append(Given(joint.join(own), source, structure, periodic, problem))
+        given.append(Given(joint.join(own), source, structure, periodic, problem, path))
     return given
 
 
