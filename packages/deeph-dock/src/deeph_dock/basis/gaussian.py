@@ -6,13 +6,11 @@ The radial function of a contracted shell is
 
 in the order of ``mol._bas``, contraction by contraction, which is that of PySCF's matrices.
 
-Gaussians have no cutoff. Each shell ends where the norm of what is left out is `LEFT_OUT`, so that
-by Cauchy and Schwarz no overlap changes by more than twice that.
+Gaussians have no cutoff. Each shell ends where the norm of what is left out is `LEFT_OUT`: by
+Cauchy and Schwarz, overlaps at distances beyond the sum of two cutoffs are below twice that.
 
-Integrals over r are Gauss-Legendre sums in intervals that double from the core of the tightest
-primitive outwards, and are nowhere longer than j_l(kr) up to the wavenumber `RESOLVED` allows. The
-intervals of all shells of an element are the same, and cutoffs are among their ends: the nodes of
-a shell are the first ones of any longer shell.
+Transforms of Gaussians are known in closed form, so that tight cores cost nothing. The nodes serve
+all else: Gauss-Legendre in intervals that double from the tightest primitive outwards.
 """
 
 from __future__ import annotations
@@ -31,12 +29,8 @@ from deeph_dock.basis import AtomicBasis, Real, Shell
 
 LEFT_OUT = 1e-9
 """Norm of the part of an orbital beyond its cutoff, relative to the whole."""
-RESOLVED = 200.0
-"""1/Å. Products of two Gaussians at a distance of 0.3 Å or more that are not below 1e-10 have
-nothing beyond 150."""
-_NODES = 32
-_LONGEST = 52.0 / RESOLVED  # Å: 32 nodes integrate exp(ikr) over 52 radians to machine precision
-_FIRST = 0.5  # of 1/sqrt(tightest exponent)
+_NODES = 32  # of each interval
+_FIRST = 0.5  # length of the first interval, of 1/sqrt(largest exponent)
 _SAMPLES = 8192
 
 MISSING = (
@@ -128,22 +122,24 @@ def shells_of(contractions: Sequence[Contraction]) -> list[Shell]:
     list of Shell
         In this order.
     """
-    cutoffs = [_cutoff(contraction) for contraction in contractions]
-    tightest = max(float(contraction.exponents.max()) for contraction in contractions)
-    ends = _intervals(_FIRST / np.sqrt(tightest), sorted(set(cutoffs)))
-    x, w = np.polynomial.legendre.leggauss(_NODES)
-    lengths = np.diff(ends)[:, None]
-    radii = (ends[:-1, None] + lengths * (x + 1) / 2).ravel()
-    weights = (lengths * w / 2).ravel()
-    shells = []
     counts: dict[int, int] = {}
-    for contraction, cutoff in zip(contractions, cutoffs, strict=True):
+    shells = []
+    for contraction in contractions:
         degree = contraction.degree
         counts[degree] = counts.get(degree, 0) + 1
-        used = int(np.searchsorted(radii, cutoff))
-        nodes = radii[:used]
-        label = f"{SHELL_LETTERS[degree]} {counts[degree]}"
-        shells.append(Shell(degree, nodes, weights[:used], contraction(nodes), cutoff, label))
+        cutoff = _cutoff(contraction)
+        radii, weights = _nodes(_FIRST / float(np.sqrt(contraction.exponents.max())), cutoff)
+        shells.append(
+            Shell(
+                degree,
+                radii,
+                weights,
+                contraction(radii),
+                cutoff,
+                f"{SHELL_LETTERS[degree]} {counts[degree]}",
+                (contraction.exponents, contraction.coefficients),
+            )
+        )
     return shells
 
 
@@ -214,15 +210,10 @@ def _cutoff(contraction: Contraction) -> float:
     return float(radii[np.flatnonzero(outside > LEFT_OUT**2 * outside[0])[-1] + 1])
 
 
-def _intervals(first: float, cutoffs: Sequence[float]) -> Real:
-    """Give the ends of the intervals of integration: doubling, not too long, with all cutoffs."""
-    ends = [0.0]
-    for cutoff in cutoffs:
-        while ends[-1] < cutoff:
-            left = cutoff - ends[-1]
-            step = min(max(first, ends[-1]), _LONGEST)
-            # Halves where a whole step would leave a sliver.
-            ends.append(
-                cutoff if left <= step else ends[-1] + (step if left > 2 * step else left / 2)
-            )
-    return np.array(ends)
+def _nodes(first: float, cutoff: float) -> tuple[Real, Real]:
+    """Give nodes and weights of intervals that double in length up to the cutoff."""
+    intervals = 1 + max(0, int(np.ceil(np.log2(cutoff / first))))
+    ends = np.concatenate([[0.0], cutoff * 0.5 ** np.arange(intervals)[::-1]])
+    x, w = np.polynomial.legendre.leggauss(_NODES)
+    half = np.diff(ends)[:, None] / 2
+    return (ends[:-1, None] + half * (x + 1)).ravel(), (half * w).ravel()
