@@ -1,0 +1,295 @@
+"""Common cells of two layers: whole-number supercells that differ by a rotation and little strain.
+
+In:  two layers, an angle and what may deviate from it.
+Out: `Match`es.
+
+The search is complete: a common cell of N cells of the bottom has a reduced basis whose first
+vector is not longer than (2 N area / sqrt(3))^(1/2) and whose second vector lies N / g rows above
+it (g: how many steps of the lattice the first has). The first vectors are all coincidences of
+lattice vectors within reach, the second ones are tried row by row. Cells grow by factors of two,
+and once a cell is found only those with less strain are still looked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+from deeph_spec.errors import InputError
+from deeph_spec.structure import Structure
+
+from deeph_dock.structures.layer import Layer, Real, Whole, layer_of
+from deeph_dock.structures.match import Match, mapping_of, match_of, rotation_and_stretches
+
+ANGLE_ROUNDING = 1e-7
+"""Degrees that cannot be told from 0."""
+STRAIN_ROUNDING = 1e-9
+"""Strain that cannot be told from 0."""
+LARGEST_STRAIN = 0.3
+"""More is no match of layers any more."""
+
+
+def matches(
+    bottom: Structure,
+    top: Structure,
+    angle: float,
+    tolerance: float = 0.1,
+    max_strain: float = 0.01,
+    max_atoms: int = 2000,
+    share: float = 0.0,
+) -> list[Match]:
+    """Search the common cells of two layers near an angle.
+
+    Parameters
+    ----------
+    bottom, top : Structure
+        The layers, the same or different ones, of any lattice.
+    angle : float
+        Between a1 of the bottom and a1 of the top, degrees, anticlockwise.
+    tolerance : float
+        How far the angle may be off, degrees.
+    max_strain : float
+        Largest strain between the layers, in any direction.
+    max_atoms : int
+        Of the common cell.
+    share : float
+        Of the strain that the bottom takes: 0 the top alone, 0.5 both alike, 1 the bottom alone.
+
+    Returns
+    -------
+    list of Match
+        The smallest cell first; each further one has more atoms and less strain than those
+        before it.
+
+    Raises
+    ------
+    InputError
+        If there is none: the message names the nearest.
+    """
+    layers = layer_of(bottom), layer_of(top)
+    _check(layers, angle, tolerance, max_strain, max_atoms, share)
+    found = _search(layers, angle, tolerance, max_strain, max_atoms, share)
+    if found:
+        return found
+    asked = (
+        f"no common cell of {bottom.formula} and {top.formula} at {angle:g} +- {tolerance:g} "
+        f"degrees with strain up to {max_strain:.3%} and {max_atoms} atoms"
+    )
+    loose = tolerance, max_strain
+    while not found and loose != (180.0, LARGEST_STRAIN):
+        loose = min(max(2 * loose[0], 0.01), 180.0), min(max(2 * loose[1], 1e-4), LARGEST_STRAIN)
+        found = _search(layers, angle, *loose, max_atoms, share)
+    nearest = f"; the nearest has {found[-1]}" if found else ""
+    raise InputError(f"{asked}{nearest}; allow more strain, a larger tolerance or more atoms")
+
+
+def _check(
+    layers: tuple[Layer, Layer],
+    angle: float,
+    tolerance: float,
+    max_strain: float,
+    max_atoms: int,
+    share: float,
+) -> None:
+    """Refuse numbers that cannot be meant."""
+    if not math.isfinite(angle):
+        raise InputError(f"angle is {angle}; give degrees")
+    if not 0 <= tolerance <= 180:
+        raise InputError(f"tolerance is {tolerance:g} degrees; give 0 to 180")
+    if not 0 <= max_strain <= LARGEST_STRAIN:
+        raise InputError(
+            f"max_strain is {max_strain:g}; give a fraction from 0 to {LARGEST_STRAIN:g}, "
+            "such as 0.01 for one per cent"
+        )
+    least = sum(map(len, layers))
+    if max_atoms < least:
+        raise InputError(
+            f"max_atoms is {max_atoms}, but one cell of each layer has {least}; give more"
+        )
+    if not 0 <= share <= 1:
+        raise InputError(f"the bottom's share of the strain is {share:g}; give 0 to 1")
+
+
+def _search(
+    layers: tuple[Layer, Layer],
+    angle: float,
+    tolerance: float,
+    max_strain: float,
+    max_atoms: int,
+    share: float,
+) -> list[Match]:
+    """Find common cells of growing size and shrinking strain."""
+    tolerance = math.radians(max(tolerance, ANGLE_ROUNDING))
+    strain = max(max_strain, STRAIN_ROUNDING)
+    found: list[Match] = []
+    done, limit = 0, 16 * max(map(len, layers))
+    while done < max_atoms and (not found or strain > STRAIN_ROUNDING):
+        limit = min(limit, max_atoms)
+        level = [
+            match_of(*layers, lower, upper, share)
+            for lower, upper in _cells(
+                layers, math.radians(angle), tolerance, strain, (done, limit)
+            )
+        ]
+        level.sort(key=lambda m: (m.atoms, round(m.strain, 9), abs(_turn(m.angle - angle))))
+        for match in level:
+            if not found or match.strain < strain - STRAIN_ROUNDING:
+                found.append(match)
+                strain = max(match.strain, STRAIN_ROUNDING)
+        done, limit = limit, 2 * limit
+    return found
+
+
+def _turn(degrees: float) -> float:
+    """Give the same angle from -180 to below 180."""
+    return (degrees + 180) % 360 - 180
+
+
+def _cells(
+    layers: tuple[Layer, Layer],
+    angle: float,
+    tolerance: float,
+    strain: float,
+    sizes: tuple[int, int],
+) -> Iterator[tuple[Whole, Whole]]:
+    """Yield the pairs of supercells within the tolerances whose atoms are in (from, up to]."""
+    bottom, top = layers
+    ratio = bottom.area / top.area * len(top)
+    fewest = max(1, math.floor(sizes[0] / (len(bottom) + ratio / (1 - strain) ** 2)))
+    most = math.floor(sizes[1] / (len(bottom) + ratio / (1 + strain) ** 2))
+    reach = math.sqrt(2 * most * bottom.area / math.sqrt(3)) * (1 + 1e-9)
+    inverse = _inverse(top.lattice)
+    for first, image in zip(*_coincidences(layers, angle, tolerance, strain, reach), strict=True):
+        seconds = _second_vectors(first, bottom.lattice, (fewest, most))
+        vectors = seconds @ bottom.lattice
+        turn = _argument(first @ bottom.lattice) - _argument(image @ top.lattice)
+        expected = _rotated(vectors, -turn) @ inverse
+        # The turn of the first vector differs from that of the cell by up to the strain.
+        reaches = 2.1 * strain / (1 - strain) * np.linalg.norm(vectors, axis=1) + 1e-6
+        for rows, images in _near(expected, reaches, inverse):
+            lower = np.stack(np.broadcast_arrays(first, seconds[rows]), axis=1)
+            upper = np.stack(np.broadcast_arrays(image, images), axis=1)
+            cells = _determinants(lower), _determinants(upper)
+            atoms = cells[0] * len(bottom) + cells[1] * len(top)
+            fits = (cells[1] > 0) & (atoms > sizes[0]) & (atoms <= sizes[1])
+            lower, upper = lower[fits], upper[fits]
+            mapping = mapping_of(lower @ bottom.lattice, upper @ top.lattice)
+            turns, small, large = rotation_and_stretches(mapping)
+            off = np.abs((turns - angle + np.pi) % (2 * np.pi) - np.pi)
+            good = (off <= tolerance) & (np.maximum(large - 1, 1 - small) <= strain)
+            yield from zip(lower[good], upper[good], strict=True)
+
+
+def _coincidences(
+    layers: tuple[Layer, Layer], angle: float, tolerance: float, strain: float, reach: float
+) -> tuple[Whole, Whole]:
+    """Give the lattice vectors of the bottom up to a length, each with those it may be matched to.
+
+    Returns
+    -------
+    firsts, images : (c, 2) int64 arrays
+        Of the bottom (one of each u, -u) and the top.
+    """
+    bottom, top = layers
+    points = _points(bottom.lattice, reach)
+    points = points[(points[:, 0] > 0) | ((points[:, 0] == 0) & (points[:, 1] > 0))]
+    vectors = points @ bottom.lattice
+    lengths = np.linalg.norm(vectors, axis=1)
+    inverse = _inverse(top.lattice)
+    expected = _rotated(vectors, -angle) @ inverse
+    sideways = min(tolerance + math.asin(strain) * 1.01, math.pi)
+    reaches = (strain / (1 - strain) + sideways * (1 + 2 * strain)) * lengths + 1e-6
+    firsts, images = [points[:0]], [points[:0]]
+    for rows, near in _near(expected, reaches, inverse):
+        turned = _rotated(near @ top.lattice, angle)
+        stretch = lengths[rows] / np.maximum(np.linalg.norm(turned, axis=1), 1e-12)
+        cross = turned[:, 0] * vectors[rows, 1] - turned[:, 1] * vectors[rows, 0]
+        off = np.abs(np.arctan2(cross, np.sum(turned * vectors[rows], axis=1)))
+        good = (np.abs(stretch - 1) <= strain * (1 + 1e-9)) & (off <= sideways)
+        firsts.append(points[rows[good]])
+        images.append(near[good])
+    return np.concatenate(firsts), np.concatenate(images)
+
+
+def _points(lattice: Real, reach: float) -> Whole:
+    """Give the lattice points within a circle."""
+    sizes = np.floor(reach * np.linalg.norm(_inverse(lattice), axis=0)).astype(int)
+    grid = np.stack(np.meshgrid(*(np.arange(-s, s + 1) for s in sizes), indexing="ij"), axis=-1)
+    points = grid.reshape(-1, 2)
+    return points[np.linalg.norm(points @ lattice, axis=1) <= reach]
+
+
+def _near(expected: Real, reaches: Real, inverse: Real) -> Iterator[tuple[Whole, Whole]]:
+    """Yield lattice points near given ones: numbers of those, and the points, in pieces.
+
+    Parameters
+    ----------
+    expected : (p, 2) float64 array
+        In units of the lattice vectors.
+    reaches : (p,) float64 array
+        How far to look, Å; somewhat more is given.
+    inverse : (2, 2) float64 array
+        Of the lattice.
+    """
+    widths = reaches[:, None] * np.linalg.norm(inverse, axis=0) + 0.5
+    nearest = np.rint(expected)
+    offset = expected - nearest
+    steps = np.floor(widths.max(axis=0, initial=0.0)).astype(int)
+    for step in product(*(range(-s, s + 1) for s in steps)):
+        rows = np.flatnonzero((np.abs(np.array(step) - offset) <= widths).all(axis=1))
+        if len(rows):
+            yield rows, (nearest[rows] + step).astype(np.int64)
+
+
+def _second_vectors(first: Whole, lattice: Real, cells: tuple[int, int]) -> Whole:
+    """Give the vectors that span, with the first one, every reduced cell of so many cells."""
+    a, b = (int(x) for x in first)
+    steps = math.gcd(a, b)
+    a, b = a // steps, b // steps
+    along = np.array([a, b])
+    across = np.array(_complement(a, b))
+    rows = np.arange(-(-cells[0] // steps), cells[1] // steps + 1)
+    straight = along @ lattice
+    slant = float(across @ lattice @ straight / (straight @ straight))
+    left = np.ceil(-rows * slant - steps / 2).astype(np.int64)
+    shifts = left[:, None] + np.arange(steps)
+    points = rows[:, None, None] * across + shifts[:, :, None] * along
+    flat: Whole = points.reshape(-1, 2)
+    lengths = np.linalg.norm(flat @ lattice, axis=1)
+    return flat[lengths >= steps * math.hypot(*straight) * (1 - 1e-9)]
+
+
+def _complement(a: int, b: int) -> tuple[int, int]:
+    """Give (c, d) with a d - b c = 1 for coprime a, b, by Euclid's algorithm."""
+    rest, left, right = (a, b), (1, 0), (0, 1)  # rest = a left + b right
+    while rest[1]:
+        quotient = rest[0] // rest[1]
+        rest, left, right = ((new, old - quotient * new) for old, new in (rest, left, right))
+    sign = rest[0]  # 1 or -1
+    return -right[0] * sign, left[0] * sign
+
+
+def _determinants(matrices: Whole) -> Whole:
+    """Give the determinants of (p, 2, 2) whole numbers, exactly."""
+    first, second = matrices[:, 0], matrices[:, 1]
+    product_: Whole = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+    return product_
+
+
+def _inverse(lattice: Real) -> Real:
+    """Give the matrix that turns row vectors into units of the lattice vectors."""
+    return np.asarray(np.linalg.inv(lattice), dtype=np.float64)
+
+
+def _argument(vector: Real) -> float:
+    """Angle of a vector from x, radians."""
+    return math.atan2(vector[1], vector[0])
+
+
+def _rotated(vectors: Real, angle: float) -> Real:
+    """Turn rows anticlockwise."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turned: Real = vectors @ np.array([[cosine, sine], [-sine, cosine]])
+    return turned
