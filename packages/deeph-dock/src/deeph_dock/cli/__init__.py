@@ -17,6 +17,7 @@ from deeph_dock.cli.band import band
 from deeph_dock.cli.check import check
 from deeph_dock.cli.convert import convert
 from deeph_dock.cli.export import export
+from deeph_dock.cli.generate import generators
 from deeph_dock.cli.run import engines
 from deeph_dock.cli.split import split
 from deeph_dock.cli.standardize import standardize
@@ -36,6 +37,7 @@ app = typer.Typer(
 for command in (convert, check, split, standardize, export, band):
     app.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
 app.add_typer(engines)
+app.add_typer(generators)
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,9 +9,6 @@ from deeph_spec.structure import Structure
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-DISTRIBUTIONS = ("uniform", "gaussian")
-STRAINS = ("full", "in-plane", "hydrostatic")
-
 
 def displacements(
     count: int, amplitude: float, rng: Generator, distribution: str = "uniform"

@@ -23,7 +23,7 @@ _ALIKE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Sheet:
     """Atoms that no gap divides.
 
     Attributes
@@ -39,8 +39,8 @@ class Layer:
 
     @property
     def middle(self) -> float:
-        """Mean height, Å."""
-        return float(self.heights.mean())
+        """Height half way between the lowest and the highest atom, Å."""
+        return float(self.heights.min() + self.heights.max()) / 2
 
 
 def normal(structure: Structure, axis: int = 2) -> NDArray[np.float64]:
@@ -66,7 +66,7 @@ def normal(structure: Structure, axis: int = 2) -> NDArray[np.float64]:
 
 def find_layers(
     structure: Structure, axis: int = 2, smallest_gap: float = SMALLEST_GAP
-) -> list[Layer]:
+) -> list[Sheet]:
     """Find the layers along an axis.
 
     Parameters
@@ -80,7 +80,7 @@ def find_layers(
 
     Returns
     -------
-    list of Layer
+    list of Sheet
         From below; the first one is above the widest gap (vacuum), or the lowest in the cell.
     """
     across = normal(structure, axis)
@@ -97,7 +97,7 @@ def find_layers(
     lifted = heights + np.where(np.isin(np.arange(len(order)), order[:start]), period, 0.0)
     order, steps = np.roll(order, -start), np.roll(steps, -start)
     pieces = np.split(order, np.flatnonzero(steps[:-1] > smallest_gap) + 1)
-    return [Layer(piece, lifted[piece]) for piece in pieces]
+    return [Sheet(piece, lifted[piece]) for piece in pieces]
 
 
 def widest_inner_gap(structure: Structure, axis: int = 2) -> float:
@@ -124,12 +124,12 @@ def _period(structure: Structure, axis: int) -> float:
     return float(structure.lattice[axis] @ normal(structure, axis))
 
 
-def chosen(layers: Sequence[Layer], moving: str) -> tuple[int, int]:
+def chosen(layers: Sequence[Sheet], moving: str) -> tuple[int, int]:
     """Choose the layer that moves, and the one from which distances count.
 
     Parameters
     ----------
-    layers : sequence of Layer
+    layers : sequence of Sheet
         From below.
     moving : str
         "top", "bottom", or a number from 1.
@@ -173,9 +173,9 @@ def grid_shifts(divisions: tuple[int, int]) -> NDArray[np.float64]:
     return np.stack([first, second], axis=-1).reshape(-1, 2)
 
 
-def slid(
+def with_layer_moved(
     structure: Structure,
-    layers: Sequence[Layer],
+    layers: Sequence[Sheet],
     moving: int,
     fixed: int,
     along: ArrayLike,
@@ -188,14 +188,14 @@ def slid(
     ----------
     structure : Structure
         Before.
-    layers : sequence of Layer
+    layers : sequence of Sheet
         Of this structure.
     moving, fixed : int
         Which layer moves, and the one from which `distance` counts.
     along : (2,) array
         Translation as fractions of the two in-plane lattice vectors.
     distance : float, optional
-        Of the mean heights of both layers after it, Å; as before without it.
+        Of the middle planes of both layers after it, Å; as before without it.
     axis : int
         Lattice vector of the stacking.
 
@@ -213,7 +213,7 @@ def slid(
     return Structure(structure.lattice, positions, structure.numbers)
 
 
-def stack(
+def slide(
     structure: Structure,
     rng: Generator,
     along: tuple[float, float],
@@ -233,7 +233,7 @@ def stack(
     along : two float
         Fractions of the in-plane lattice vectors.
     distances : two float, optional
-        Lowest and highest distance of the layers' mean heights, Å; as it is without it.
+        Lowest and highest distance of the layers' middle planes, Å; as it is without it.
     moving : str
         Of `chosen`.
     axis, smallest_gap
@@ -249,9 +249,7 @@ def stack(
     InputError
         If there are not two layers.
     """
-    layers = find_layers(structure, axis, smallest_gap)
-    if len(layers) < 2:
-        raise InputError(_one_layer(structure, axis, smallest_gap))
+    layers = layers_to_slide(structure, axis, smallest_gap)
     index, fixed = chosen(layers, moving)
     present = abs(layers[index].middle - layers[fixed].middle)
     empty = max(
@@ -259,7 +257,9 @@ def stack(
         layers[fixed].heights.min() - layers[index].heights.max(),
     )
     distance = float(rng.uniform(*distances)) if distances else present
-    moved = slid(structure, layers, index, fixed, along, distance if distances else None, axis)
+    moved = with_layer_moved(
+        structure, layers, index, fixed, along, distance if distances else None, axis
+    )
     facts = {
         "shift": list(along),
         "distance": distance,
@@ -268,6 +268,30 @@ def stack(
         "layers": len(layers),
     }
     return moved, facts
+
+
+def layers_to_slide(structure: Structure, axis: int, smallest_gap: float) -> list[Sheet]:
+    """Find layers of which one can slide.
+
+    Parameters
+    ----------
+    structure, axis, smallest_gap
+        Of `find_layers`.
+
+    Returns
+    -------
+    list of Sheet
+        At least two.
+
+    Raises
+    ------
+    InputError
+        If there is one only.
+    """
+    layers = find_layers(structure, axis, smallest_gap)
+    if len(layers) < 2:
+        raise InputError(_one_layer(structure, axis, smallest_gap))
+    return layers
 
 
 def _one_layer(structure: Structure, axis: int, smallest_gap: float) -> str:
