@@ -173,7 +173,7 @@ def random_sites(
     while len(found) < number:
         drawn = [rng.choice(group, count, replace=False) for group in groups]
         sites = np.sort(np.concatenate(drawn))
-        key = tuple(_smallest(sites[None], permutations)[0].tolist())
+        key = tuple(_images(sites, permutations)[0].tolist())
         fruitless = fruitless + 1 if key in found else 0
         found.setdefault(key, tuple(sites.tolist()))
         if fruitless > _FRUITLESS:
@@ -221,9 +221,9 @@ def inequivalent_sites(structure: Structure, change: Change, count: int) -> list
     if len(sets) > 1:
         first, second = np.repeat(sets[0], len(sets[1]), 0), np.tile(sets[1], (len(sets[0]), 1))
         joined = np.concatenate([first, second], axis=1)
-    keys = _smallest(np.sort(joined, axis=1), symmetry_permutations(structure))
-    kinds, counts = np.unique(keys, axis=0, return_counts=True)
-    return [(tuple(k), int(n)) for k, n in zip(kinds.tolist(), counts, strict=True)]
+    permutations = symmetry_permutations(structure)
+    kinds = _first_of_kind(np.sort(joined, axis=1), permutations)
+    return [(tuple(kind.tolist()), len(_images(kind, permutations))) for kind in kinds]
 
 
 def _groups(structure: Structure, change: Change, count: int) -> list[NDArray[np.int64]]:
@@ -278,14 +278,15 @@ def _wrapped(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     return differences - np.round(differences)
 
 
-def _smallest(sites: NDArray[np.int64], permutations: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the first in lexicographic order of all images of each site set, (S, k)."""
-    best = sites.copy()
+def _images(sites: NDArray[np.int64], permutations: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give what symmetry makes of one site set, each once, in lexicographic order."""
+    return np.unique(np.sort(permutations[:, sites], axis=1), axis=0)
+
+
+def _first_of_kind(sets: NDArray[np.int64], permutations: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keep the site sets of which no symmetry makes one that comes before."""
     for permutation in permutations:
-        images = np.sort(permutation[sites], axis=1)
-        different = images != best
-        first = np.argmax(different, axis=1)
-        rows = np.arange(len(sites))
-        smaller = images[rows, first] < best[rows, first]
-        best[smaller] = images[smaller]
-    return best
+        images = np.sort(permutation[sets], axis=1)
+        rows, first = np.arange(len(sets)), np.argmax(images != sets, axis=1)
+        sets = sets[images[rows, first] >= sets[rows, first]]
+    return sets
