@@ -8,6 +8,7 @@ of them are the same defect if a symmetry of the crystal maps one onto the other
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -259,13 +260,15 @@ def symmetry_permutations(structure: Structure) -> NDArray[np.int64]:
 
     fractional = structure.fractional % 1.0 % 1.0  # twice: -1e-17 % 1 is 1
     cell = (structure.lattice.tolist(), fractional.tolist(), structure.numbers.tolist())
-    found = spglib.get_symmetry(cell, _SYMPREC)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # spglib announces a new way to report failures
+        found = spglib.get_symmetry_dataset(cell, symprec=_SYMPREC)
     identity = np.arange(len(structure))
     if found is None:
         return identity[None]
     tree = cKDTree(fractional, boxsize=1.0)
     rows = [identity]
-    for rotation, translation in zip(found["rotations"], found["translations"], strict=True):
+    for rotation, translation in zip(found.rotations, found.translations, strict=True):
         images = (fractional @ rotation.T + translation) % 1.0 % 1.0
         _, partners = tree.query(images)
         shift = np.linalg.norm(_wrapped(fractional[partners] - images) @ structure.lattice, axis=1)
