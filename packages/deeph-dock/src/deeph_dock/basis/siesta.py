@@ -35,7 +35,7 @@ LOOKS_FOR = "*.ion, *.ion.xml, *.ion.nc"
 QUADRATURES = ("exact", "siesta")
 
 _STEP = math.pi / 100
-_WAVENUMBERS = Wavenumbers(0.05 / BOHR, 50 / BOHR)
+_WAVENUMBERS = Wavenumbers(0.05 / BOHR, 100 / BOHR)
 # Nodes between two knots, which are about 0.01 Bohr apart: exact up to the polynomial r^7.
 _NODES = 4
 # SIESTA normalises: all files seen are within 4e-6 of 1.

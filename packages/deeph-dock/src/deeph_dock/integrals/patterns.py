@@ -35,11 +35,40 @@ _ATOMS_AT_ONCE = 4096
 
 
 class _Pairs(NamedTuple):
-    """Atoms i, atoms j and the cells R (n, 3) of the latter."""
+    """Atoms i, atoms j and the cells of the latter, each as one number (see `_Cells`)."""
 
     first: Int
     second: Int
     cells: Int
+
+
+class _Cells:
+    """Numbers of cells R, such that the number of a difference is the difference of the numbers.
+
+    They are R1 s1 + R2 s2 + R3 with strides for differences of all cells given.
+    """
+
+    def __init__(self, cells: NDArray[np.integer]) -> None:
+        self._half = 2 * np.abs(cells).max(axis=0, initial=0).astype(np.int64)
+        sizes = (2 * self._half + 1).tolist()
+        self._strides = (sizes[1] * sizes[2], sizes[2], 1)
+
+    def encoded(self, cells: NDArray[np.integer]) -> Int:
+        """Give the numbers of cells (n, 3); their order is that of R1, R2, R3."""
+        numbers = np.zeros(len(cells), np.int64)
+        for axis, stride in enumerate(self._strides):
+            numbers += cells[:, axis] * np.int64(stride)
+        return numbers
+
+    def decoded(self, numbers: Int) -> Int:
+        """Give the cells (n, 3) of numbers."""
+        rest = numbers + sum(
+            half * stride for half, stride in zip(self._half.tolist(), self._strides, strict=True)
+        )
+        cells = np.empty((len(numbers), 3), np.int64)
+        for axis, stride in enumerate(self._strides):
+            cells[:, axis], rest = np.divmod(rest, stride)
+        return cells - self._half
 
 
 def linked_pairs(structure: Structure, bases: Mapping[int, AtomicBasis]) -> Int:
@@ -58,20 +87,25 @@ def linked_pairs(structure: Structure, bases: Mapping[int, AtomicBasis]) -> Int:
         R1, R2, R3, i, j, sorted, with every atom and itself, and with every pair its partner
         (-R, j, i).
     """
-    numbers = structure.numbers.tolist()
-    cutoffs = np.array([bases[number].cutoff for number in numbers])
-    reaches = np.array([bases[number].projector_reach for number in numbers])
-    farthest = cutoffs.max() + max(cutoffs.max(), reaches.max())
-    first, second, cells, distances = neighbours(structure, float(farthest))
-    touching = distances < cutoffs[first] + cutoffs[second]
-    linked = (distances < cutoffs[first] + reaches[second]) & (reaches[second] > 0)
-    found = _Pairs(first, second, cells.astype(np.int64))
-    atoms = np.arange(len(structure))
-    return _joined(
-        len(structure),
-        _chosen(found, touching, atoms),
-        _chosen(found, linked, atoms[reaches > 0]),
-    )
+    count = len(structure)
+    elements, element = np.unique(structure.numbers, return_inverse=True)
+    cutoffs = np.array([bases[number].cutoff for number in elements.tolist()])[element]
+    reaches = np.array([bases[number].projector_reach for number in elements.tolist()])[element]
+    farthest = float(cutoffs.max() + max(cutoffs.max(), reaches.max()))
+    first, second, images, distances = neighbours(structure, farthest)
+    cells = _Cells(images)
+    found = _Pairs(first, second, cells.encoded(images))
+    atoms = np.arange(count)
+    touching = _chosen(found, distances < cutoffs[first] + cutoffs[second], atoms)
+    centres = reaches > 0
+    linked = (distances < cutoffs[first] + reaches[second]) & centres[second]
+    keys, numbers = _joined(count, touching, _chosen(found, linked, atoms[centres]))
+    keys.sort()
+    pairs = np.empty((len(keys), 5), np.int64)
+    keys, pairs[:, 4] = np.divmod(keys, count)
+    keys, pairs[:, 3] = np.divmod(keys, count)
+    pairs[:, :3] = cells.decoded(numbers)[keys]
+    return pairs
 
 
 def _chosen(pairs: _Pairs, chosen: NDArray[np.bool_], atoms: Int) -> _Pairs:
@@ -79,21 +113,33 @@ def _chosen(pairs: _Pairs, chosen: NDArray[np.bool_], atoms: Int) -> _Pairs:
     return _Pairs(
         np.concatenate([pairs.first[chosen], atoms]),
         np.concatenate([pairs.second[chosen], atoms]),
-        np.concatenate([pairs.cells[chosen], np.zeros((len(atoms), 3), np.int64)]),
+        np.concatenate([pairs.cells[chosen], np.zeros(len(atoms), np.int64)]),
     )
 
 
-def _joined(count: int, touching: _Pairs, links: _Pairs) -> Int:
-    """Join the links (i, k) and (j, k) to pairs (i, j), and put the touching pairs among them."""
+def _joined(count: int, touching: _Pairs, links: _Pairs) -> tuple[Int, Int]:
+    """Join the links (i, k) and (j, k) to pairs (i, j), and put the touching pairs among them.
+
+    Parameters
+    ----------
+    count : int
+        Number of atoms.
+    touching, links : _Pairs
+        Atoms i with atoms j, and with atoms k that have projectors.
+
+    Returns
+    -------
+    keys : (P,) int64 array
+        (c count + i) count + j, in no order.
+    numbers : (C,) int64 array
+        Numbers of the cells c, ascending.
+    """
     images, columns = _images(count, links)
     back = _back(count, images, links)
-    cells = np.concatenate([touching.cells, back.cells])
-    lowest = cells.min(axis=0)
-    sizes = cells.max(axis=0) - lowest + 1
-    codes, cell = np.unique(_encoded(cells - lowest, sizes), return_inverse=True)
+    numbers, cell = np.unique(np.concatenate([touching.cells, back.cells]), return_inverse=True)
     targets = cell * count + np.concatenate([touching.second, back.second])
     direct, indirect = np.split(targets, [len(touching.first)])
-    width = len(codes) * count
+    width = len(numbers) * count
     touch = _sparse(touching.first, direct, (count, width))
     reach = _sparse(links.first, columns, (count, len(images.first)))
     through = _sparse(back.first, indirect, (len(images.first), width))
@@ -102,16 +148,16 @@ def _joined(count: int, touching: _Pairs, links: _Pairs) -> Int:
         rows = slice(start, start + _ATOMS_AT_ONCE)
         found = reach[rows] @ through + touch[rows]
         first = start + np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
-        cell, second = np.divmod(found.indices.astype(np.int64), count)
-        keys.append((cell * count + first) * count + second)
-    return _decoded(np.sort(np.concatenate(keys)), count, codes, lowest, sizes)
+        # (c count + j) and i make (c count + i) count + j.
+        target = found.indices.astype(np.int64)
+        second = target % count
+        keys.append((target - second + first) * count + second)
+    return np.concatenate(keys), numbers
 
 
 def _images(count: int, links: _Pairs) -> tuple[_Pairs, Int]:
-    """Give the different (k, R) of links, as pairs without a first atom, and the one of each."""
-    lowest = links.cells.min(axis=0, initial=0)
-    sizes = links.cells.max(axis=0, initial=0) - lowest + 1
-    codes = _encoded(links.cells - lowest, sizes) * count + links.second
+    """Give the different (k, R) of links, with their own numbers as first, and that of each."""
+    codes = links.cells * count + links.second
     chosen, inverse = np.unique(codes, return_index=True, return_inverse=True)[1:]
     return _Pairs(np.arange(len(chosen)), links.second[chosen], links.cells[chosen]), inverse
 
@@ -133,20 +179,3 @@ def _sparse(rows: Int, columns: Int, shape: tuple[int, int]) -> csr_array:
     from scipy.sparse import csr_array
 
     return csr_array((np.ones(len(rows), dtype=np.bool_), (rows, columns)), shape=shape)
-
-
-def _encoded(cells: Int, sizes: Int) -> Int:
-    """Give the cells of a box numbers, in the order of R1, R2, R3."""
-    return np.asarray((cells[:, 0] * sizes[1] + cells[:, 1]) * sizes[2] + cells[:, 2])
-
-
-def _decoded(keys: Int, count: int, codes: Int, lowest: Int, sizes: Int) -> Int:
-    """Make rows R1, R2, R3, i, j of keys (cell, i, j)."""
-    pairs = np.empty((len(keys), 5), np.int64)
-    keys, pairs[:, 4] = np.divmod(keys, count)
-    cell, pairs[:, 3] = np.divmod(keys, count)
-    code = codes[cell]
-    for axis in (2, 1, 0):
-        code, pairs[:, axis] = np.divmod(code, sizes[axis])
-    pairs[:, :3] += lowest
-    return pairs
