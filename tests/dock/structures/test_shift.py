@@ -91,7 +91,7 @@ def test_a_layer_slides_to_its_distance(moving, lift):
     step = np.delete(steps, still, axis=0)
     sign = 1 if moving == "top" else -1
     expected = 0.25 * before.lattice[0] + 0.5 * before.lattice[1]
-    expected = expected + [0, 0, sign * (facts["distance"] - 7.2)]
+    expected += np.array([0, 0, sign * (facts["distance"] - 7.2)])
     assert step == pytest.approx(np.tile(expected, (3, 1)))
     assert facts["layer"] == (2 if moving == "top" else 1)
 

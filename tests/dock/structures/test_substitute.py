@@ -32,7 +32,7 @@ def test_changes_are_understood():
     assert parse("S=").kind == "remove"
     assert parse("Mo~S").kind == "exchange"
     for wrong in ("S", "S~", "=S", "S=se", "S=Se=Te", "", "S=S"):
-        with pytest.raises(InputError, match="expected S=Se|changes nothing"):
+        with pytest.raises(InputError, match=r"expected S=Se|changes nothing"):
             parse(wrong)
     with pytest.raises(InputError, match="'Xx' is not an element"):
         parse("Xx=S")

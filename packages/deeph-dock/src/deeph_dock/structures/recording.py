@@ -1,7 +1,7 @@
 """Making structures step by step, and writing each with a record of how it was made.
 
-Random numbers of a structure come from the seed, the id of what it is made from and its own number:
-they depend neither on other structures nor on who makes them when.
+Random numbers of a structure come from the seed of the command and from its own name: they depend
+neither on other structures nor on who makes them when.
 """
 
 from __future__ import annotations
@@ -47,10 +47,8 @@ class Job:
         What to do with it, in this order, each with a name for the record.
     top : Path
         Folder for all structures.
-    stem : str
-        Id of what it is made from, for the random numbers.
-    number : int
-        Of the structures from one.
+    key : str
+        Its name for the random numbers.
     seed : int
         Of the command.
     periodic : three bool
@@ -67,8 +65,7 @@ class Job:
     structure: Structure
     steps: tuple[tuple[str, Step], ...]
     top: Path
-    stem: str
-    number: int = 1
+    key: str
     seed: int = 1
     periodic: tuple[bool, bool, bool] = (True, True, True)
     min_distance: float = 0.5
@@ -92,26 +89,24 @@ class Made:
     record: Facts
 
 
-def generator(seed: int, stem: str, number: int) -> Generator:
+def generator(seed: int, key: str) -> Generator:
     """Give the random numbers of one structure.
 
     Parameters
     ----------
     seed : int
         Of the command.
-    stem : str
-        Id of what it is made from.
-    number : int
-        Of the structures made from it.
+    key : str
+        Name of the structure.
 
     Returns
     -------
     numpy.random.Generator
-        Independent of those of any other seed, stem or number.
+        Independent of those of any other seed or key.
     """
-    digest = hashlib.sha256(stem.encode()).digest()
+    digest = hashlib.sha256(key.encode()).digest()
     words = np.frombuffer(digest[:16], dtype="<u4")
-    return np.random.default_rng([seed, number, *words.tolist()])
+    return np.random.default_rng([seed, *words.tolist()])
 
 
 def make(job: Job) -> Made:
@@ -132,7 +127,7 @@ def make(job: Job) -> Made:
     InputError
         If a step is impossible, or atoms are too near every time.
     """
-    rng = generator(job.seed, job.stem, job.number)
+    rng = generator(job.seed, job.key)
     best, pair = -1.0, (0, 0)
     for draw in range(1, DRAWS + 1):
         structure, facts, state = job.structure, [], rng.bit_generator.state
@@ -159,7 +154,6 @@ def _record(
     return {
         **job.about,
         "seed": job.seed,
-        "number": job.number,
         "draw": draw,
         "steps": facts,
         "formula": structure.formula,

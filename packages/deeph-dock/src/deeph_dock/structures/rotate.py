@@ -61,7 +61,7 @@ def rotation_about(axis: ArrayLike, degrees: float) -> NDArray[np.float64]:
     direction = np.asarray(axis, dtype=np.float64)
     if not np.isfinite(direction).all() or not direction.any():
         raise InputError(
-            f"the axis of a rotation needs a direction, found {direction.tolist()}; give another than zero"
+            f"the axis of a rotation needs a direction, found {direction.tolist()}; give another"
         )
     x, y, z = _unit(direction)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

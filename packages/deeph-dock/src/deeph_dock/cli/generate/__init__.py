@@ -6,10 +6,12 @@ import typer
 
 from deeph_dock.cli.generate.options import HELP
 from deeph_dock.cli.generate.perturb import perturb
+from deeph_dock.cli.generate.quasi_1d import quasi_1d
 from deeph_dock.cli.generate.rotate import rotate
 from deeph_dock.cli.generate.shift import shift
 from deeph_dock.cli.generate.substitute import substitute
 from deeph_dock.cli.generate.supercell import supercell
+from deeph_dock.cli.generate.twist import twist
 
 generators = typer.Typer(
     name="generate",
@@ -18,7 +20,7 @@ generators = typer.Typer(
     no_args_is_help=True,
     context_settings=HELP,
 )
-for command in (perturb, shift, supercell, substitute, rotate):
+for command in (perturb, shift, quasi_1d, twist, supercell, substitute, rotate):
     generators.command(context_settings=HELP)(command)
 
 

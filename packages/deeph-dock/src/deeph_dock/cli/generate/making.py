@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from deeph_dock.structures.recording import Job, Step
 
     Steps = tuple[tuple[str, Step], ...]
-    Plan = Callable[[Structure, str], Sequence[Steps]]
-    """Takes a structure and its id; gives the steps of each new structure."""
+    Plan = Callable[[Structure, str], Mapping[str, Steps]]
+    """Takes a structure and its id; gives the steps of each new structure by its name."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Ask:
         Processes.
     flatten, overwrite, dry_run : bool
         Of the command line.
-    single : bool
-        One new structure from each: it keeps the id, instead of ID/0001, ID/0002, ...
+    above : Given or None
+        The other layer, of commands that stack two.
     """
 
     command: str
@@ -54,7 +54,7 @@ class Ask:
     flatten: bool = False
     overwrite: bool = False
     dry_run: bool = False
-    single: bool = False
+    above: Given | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,26 @@ class Task:
         return self.job.id
 
 
-def generate(ask: Ask, plan: Plan) -> None:
+def numbered(variants: Sequence[Steps], label: str = "") -> dict[str, Steps]:
+    """Name structures by numbers from 0001.
+
+    Parameters
+    ----------
+    variants : sequence of steps
+        Of each structure.
+    label : str
+        What comes before the number.
+
+    Returns
+    -------
+    dict
+        In the same order.
+    """
+    digits = max(4, len(str(len(variants))))
+    return {f"{label}{n:0{digits}d}": steps for n, steps in enumerate(variants, start=1)}
+
+
+def generate(ask: Ask, plan: Plan, given: Sequence[Given] | None = None) -> None:
     """Make structures from all that were given, print what was made, and exit.
 
     Parameters
@@ -80,6 +99,8 @@ def generate(ask: Ask, plan: Plan) -> None:
         What was asked for.
     plan : callable
         Says which steps make the structures.
+    given : sequence of Given, optional
+        What they are made from; what is found under the paths without it.
 
     Raises
     ------
@@ -95,7 +116,8 @@ def generate(ask: Ask, plan: Plan) -> None:
         )
     if top.exists() and not top.is_dir():
         raise InputError(f"{top}: is a file, expected a folder for the new structures")
-    given = find_structures(sources, top, ask.flatten)
+    if given is None:
+        given = find_structures(sources, top, ask.flatten)
     tasks, failures = _plan_all(ask, plan, given, top)
     outcomes = [*failures, *_make_all(ask, tasks, top)]
     _finish(ask, outcomes, len(tasks) + len(failures), len(given), top)
@@ -119,16 +141,14 @@ def _plan_all(
             failures.append(Outcome(one.id, "failed", str(error)))
             continue
         about = _about(ask, one)
-        digits = max(4, len(str(len(variants))))
         joint = "__" if ask.flatten else "/"
-        for number, steps in enumerate(variants, start=1):
+        for name, steps in variants.items():
             job = Job(
-                id=one.id if ask.single else f"{one.id}{joint}{number:0{digits}d}",
+                id=f"{one.id}{joint}{name}" if name else one.id,
                 structure=one.structure,
                 steps=steps,
                 top=top,
-                stem=one.id,
-                number=number,
+                key=f"{ask.command} {one.id} {name}",
                 seed=ask.seed,
                 periodic=one.periodic,
                 min_distance=ask.min_distance,
@@ -143,16 +163,22 @@ def _about(ask: Ask, one: Given) -> dict[str, Any]:
     """Say for the record what was asked for, and what a structure is made from."""
     from importlib.metadata import version
 
-    from deeph_spec.files import sha256
-
     from deeph_dock.structures.recording import MADE_BY
 
     return {
         "command": f"dock generate {ask.command}",
         MADE_BY: f"deeph-dock {version('deeph-dock')}",
-        "source": {"id": one.id, "file": one.source, "sha256": sha256(one.path)},
+        "source": _source(one),
+        **({} if ask.above is None else {"above": _source(ask.above)}),
         "options": {**ask.options, "min_distance": ask.min_distance},
     }
+
+
+def _source(one: Given) -> dict[str, str]:
+    """Name a structure, and the content of its file."""
+    from deeph_spec.files import sha256
+
+    return {"id": one.id, "file": one.source, "sha256": sha256(one.path)}
 
 
 def carry_out(task: Task) -> Outcome:

@@ -61,7 +61,7 @@ def perturb(
 
     Example: dock generate perturb POSCAR structures --number 100 --displacement 0.1 --strain 0.02
     """
-    from deeph_dock.cli.generate.making import Ask, generate
+    from deeph_dock.cli.generate.making import Ask, generate, numbered
     from deeph_dock.cli.generate.steps import perturbed, repeated
 
     if not (displacement or strain):
@@ -90,4 +90,4 @@ def perturb(
         overwrite=overwrite,
         dry_run=dry_run,
     )
-    generate(ask, lambda structure, id: [steps] * number)
+    generate(ask, lambda structure, id: numbered([steps] * number))

@@ -52,7 +52,7 @@ def rotate(
     """
     from functools import partial
 
-    from deeph_dock.cli.generate.making import Ask, generate
+    from deeph_dock.cli.generate.making import Ask, generate, numbered
     from deeph_dock.structures.rotate import rotate as turn
     from deeph_dock.structures.rotate import rotation_about
 
@@ -78,6 +78,7 @@ def rotate(
         jobs=jobs,
         overwrite=overwrite,
         dry_run=dry_run,
-        single=angle is not None,
     )
-    generate(ask, lambda structure, id: [(("rotate", step),)] * (1 if ask.single else number))
+    steps = (("rotate", step),)
+    names = numbered([steps] * number) if angle is None else {"": steps}
+    generate(ask, lambda structure, id: names)

@@ -22,7 +22,7 @@ from deeph_dock.cli.generate.options import (
 from deeph_dock.cli.options import DryRun, Flatten, Jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from deeph_spec.structure import Structure
 
@@ -76,7 +76,7 @@ def shift(
     """
     from functools import partial
 
-    from deeph_dock.cli.generate.making import Ask, generate
+    from deeph_dock.cli.generate.making import Ask, generate, numbered
     from deeph_dock.cli.generate.steps import perturbed, repeated
     from deeph_dock.structures.shift import chosen, grid_shifts, layers_to_slide, slide
 
@@ -89,11 +89,10 @@ def shift(
     after = (*repeated(supercell), *perturbed(displacement, distribution.value))
     step = partial(slide, distances=distance, moving=move, axis=axis.number, smallest_gap=gap)
 
-    def plan(structure: Structure, id: str) -> Sequence[Steps]:
+    def plan(structure: Structure, id: str) -> Mapping[str, Steps]:
         chosen(layers_to_slide(structure, axis.number, gap), move)
-        return [
-            (("shift", partial(step, along=(x, y))), *after) for x, y in grid_shifts(grid).tolist()
-        ]
+        shifts = [partial(step, along=(x, y)) for x, y in grid_shifts(grid).tolist()]
+        return numbered([(("shift", one), *after) for one in shifts])
 
     options = {
         "grid": list(grid),

@@ -23,7 +23,7 @@ from deeph_dock.cli.generate.options import (
 from deeph_dock.cli.options import DryRun, Flatten, Jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from deeph_spec.structure import Structure
 
@@ -65,7 +65,7 @@ def substitute(
     """
     from functools import partial
 
-    from deeph_dock.cli.generate.making import Ask, generate
+    from deeph_dock.cli.generate.making import Ask, generate, numbered
     from deeph_dock.cli.generate.steps import perturbed, repeated
     from deeph_dock.structures.recording import generator
     from deeph_dock.structures.substitute import inequivalent_sites, parse, random_sites
@@ -77,15 +77,15 @@ def substitute(
     after = perturbed(displacement, distribution.value)
     matrix = None if supercell is None else matrix_of(supercell, "--supercell")
 
-    def plan(structure: Structure, id: str) -> Sequence[Steps]:
+    def plan(structure: Structure, id: str) -> Mapping[str, Steps]:
         whole = structure if matrix is None else repeat(structure, matrix)
         if every:
             kinds = inequivalent_sites(whole, wanted, atoms)
             steps = [partial(step, change=wanted, sites=s, equivalent=n) for s, n in kinds]
         else:
-            drawn = random_sites(whole, wanted, atoms, number, generator(seed, id, 0))
+            drawn = random_sites(whole, wanted, atoms, number, generator(seed, f"substitute {id}"))
             steps = [partial(step, change=wanted, sites=s) for s in drawn]
-        return [(*before, ("substitute", one), *after) for one in steps]
+        return numbered([(*before, ("substitute", one), *after) for one in steps])
 
     options = {
         "change": str(wanted),

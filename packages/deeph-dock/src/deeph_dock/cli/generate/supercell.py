@@ -53,6 +53,5 @@ def supercell(
         jobs=jobs,
         overwrite=overwrite,
         dry_run=dry_run,
-        single=True,
     )
-    generate(ask, lambda structure, id: [steps])
+    generate(ask, lambda structure, id: {"": steps})
