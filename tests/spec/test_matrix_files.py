@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from deeph_spec.blocks import BlockMatrix, iter_read, read, read_pairs
 from deeph_spec.errors import InputError
+from deeph_spec.matrix_files import write_in_pieces
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,35 @@ def test_written_and_read(tmp_path_factory, seed, dtype, compress, leading):
     again = BlockMatrix.read(path)
     assert equal(again, blocks)
     assert again.dtype == blocks.dtype
+
+
+@pytest.mark.parametrize(("quantity", "leading"), [("overlap", ()), ("gradient_matrix", (3,))])
+def test_entries_come_in_pieces_in_any_order(tmp_path, quantity, leading):
+    blocks = matrix(5, leading=leading)
+    whole = tmp_path / "whole.h5"
+    blocks.write(whole, quantity)
+    path = tmp_path / "matrix.h5"
+    edges = [0, 7, 8, 100, len(blocks.entries.T)]
+    with write_in_pieces(path, blocks.atom_pairs, blocks.chunk_shapes, quantity) as put:
+        assert not path.exists()
+        for number in (2, 0, 3, 1):
+            piece = slice(edges[number], edges[number + 1])
+            put(piece.start, blocks.entries[..., piece])
+    assert equal(read(path), blocks)
+    with h5py.File(path) as file, h5py.File(whole) as other:
+        assert dict(file.attrs) == dict(other.attrs)
+
+
+def test_nothing_is_left_when_a_piece_fails(tmp_path):
+    blocks = matrix(6)
+    with (
+        pytest.raises(ZeroDivisionError),
+        write_in_pieces(
+            tmp_path / "m.h5", blocks.atom_pairs, blocks.chunk_shapes, "overlap"
+        ) as put,
+    ):
+        put(0, blocks.entries[:5] / (1 // 0))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("entries", ["<f4", ">f4", "<f8", ">f8", "<c8", ">c8", "<c16", ">c16"])

@@ -32,6 +32,8 @@ MATRIX_FILES: dict[str, tuple[str, ...]] = {
     "hamiltonian": ("hamiltonian.h5",),
     "density_matrix": ("density_matrix.h5",),
     "position_matrix": ("position_matrix.h5", "position.h5"),
+    "kinetic_matrix": ("kinetic_matrix.h5",),
+    "gradient_matrix": ("gradient_matrix.h5",),
     "hamiltonian_raw": ("hamiltonian_raw.h5",),
     "hamiltonian_pred": ("hamiltonian_pred.h5",),
     "density_matrix_pred": ("density_matrix_pred.h5",),

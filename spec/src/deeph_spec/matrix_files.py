@@ -23,17 +23,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from deeph_spec.errors import InputError
 from deeph_spec.files import replace_file
-from deeph_spec.ragged import gather, scatter, shape_groups
+from deeph_spec.ragged import boundaries_of, gather, scatter, shape_groups
 from deeph_spec.system import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from deeph_spec.blocks import BlockMatrix
 
 Int = NDArray[np.int64]
-UNITS = {"hamiltonian": "eV", "overlap": "1", "density_matrix": "1", "position_matrix": "Å"}
+UNITS = {
+    "hamiltonian": "eV",
+    "overlap": "1",
+    "density_matrix": "1",
+    "position_matrix": "Å",
+    "kinetic_matrix": "eV",
+    "gradient_matrix": "1/Å",
+}
+VECTORS = ("position_matrix", "gradient_matrix")
+"""Quantities with three components: entries are (3, E)."""
 KEYS = ("atom_pairs", "chunk_shapes", "chunk_boundaries", "entries")
 MAX_BYTES = 256 * 2**20
 ENTRY_TYPES = tuple(map(np.dtype, ("f4", "f8", "c8", "c16")))
+_WRITE_AT_MOST = 2**30  # systems refuse more than 2 GiB in one call
 _GAP_BYTES = 2**20  # reading so much costs as much as another call
 _CHUNK_BYTES = 2**20
 
@@ -362,12 +372,83 @@ def write(
         Chunks of 1 MiB with shuffle and gzip 4 instead of contiguous data.
     """
     with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["quantity"] = quantity
-        file.attrs["unit"] = UNITS.get(quantity.removesuffix("_pred"), "")
+        _write_attributes(file, quantity)
         for key in KEYS:
             values = getattr(matrix, key)
             file.create_dataset(key, data=values, **_storage(values, compress))
+
+
+def _write_attributes(file: h5py.File, quantity: str) -> None:
+    """Write what is said about a whole file."""
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["quantity"] = quantity
+    file.attrs["unit"] = UNITS.get(quantity.removesuffix("_pred"), "")
+
+
+@contextmanager
+def write_in_pieces(
+    path: str | os.PathLike[str],
+    atom_pairs: Int,
+    chunk_shapes: Int,
+    quantity: str,
+) -> Iterator[Callable[[int, NDArray[np.float64]], None]]:
+    """Write a matrix file atomically whose float64 entries come in pieces, in any order.
+
+    Nothing of the entries is kept in memory, and several threads may write at once.
+
+    Parameters
+    ----------
+    path : path-like
+        Target; its folder must exist.
+    atom_pairs : (P, 5) int64 array
+        R1, R2, R3, i, j of each block.
+    chunk_shapes : (P, 2) int64 array
+        Rows and columns of each block.
+    quantity : str
+        Name of the quantity, kept as an attribute beside its unit; the entries of `VECTORS` are
+        (3, E).
+
+    Yields
+    ------
+    callable
+        Takes the number of the first entry and entries (n,) or (3, n); all must be given before
+        the block ends.
+    """
+    boundaries = boundaries_of(chunk_shapes)
+    total = int(boundaries[-1])
+    with replace_file(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            _write_attributes(file, quantity)
+            for key, values in zip(KEYS, (atom_pairs, chunk_shapes, boundaries), strict=False):
+                file.create_dataset(key, data=values)
+            settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            space = h5py.h5s.create_simple((3, total) if quantity in VECTORS else (total,))
+            made = h5py.h5d.create(file.id, b"entries", h5py.h5t.NATIVE_DOUBLE, space, settings)
+            start = made.get_offset()
+        descriptor = os.open(temporary, os.O_WRONLY)
+
+        def put(first: int, entries: NDArray[np.float64]) -> None:
+            for row, values in enumerate(np.atleast_2d(entries)):
+                _write_at(
+                    descriptor, np.ascontiguousarray(values), start + 8 * (row * total + first)
+                )
+
+        try:
+            yield put
+        finally:
+            os.close(descriptor)
+
+
+def _write_at(descriptor: int, values: NDArray[np.float64], offset: int) -> None:
+    """Write numbers at a place of a file, and ask that they go to the disk meanwhile."""
+    data = values.view(np.uint8).data
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done : done + _WRITE_AT_MOST], offset + done)
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, offset, len(data), os.POSIX_FADV_DONTNEED)
 
 
 def _storage(values: NDArray[Any], compress: bool) -> dict[str, Any]:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from deeph_spec import pairs as pair_lists
 from deeph_spec.errors import Problem
-from deeph_spec.matrix_files import ENTRY_TYPES, KEYS, OpenMatrix
+from deeph_spec.matrix_files import ENTRY_TYPES, KEYS, VECTORS, OpenMatrix
 from deeph_spec.ragged import differing
 
 Int = NDArray[np.int64]
 # With one of these the entries cannot be taken apart into blocks.
+WITH_SPIN = ("hamiltonian", "density_matrix")
+"""Matrices whose blocks are doubled by spin."""
 _UNUSABLE = {"E16", "E17", "E18", "E22", "E23", "E24", "E25"}
 
 
@@ -83,7 +85,7 @@ def kind_of(quantity: str) -> str:
     Returns
     -------
     str
-        "overlap", "hamiltonian", "density_matrix" or "position_matrix".
+        "overlap", "hamiltonian", "density_matrix", "position_matrix", ...
     """
     return quantity.removesuffix("_pred").removesuffix("_raw")
 
@@ -103,7 +105,7 @@ def is_spinful(kind: str, expected: Expected) -> bool | None:
     bool or None
         None if it is not known.
     """
-    return expected.spinful if kind in ("hamiltonian", "density_matrix") else False
+    return expected.spinful if kind in WITH_SPIN else False
 
 
 def check_indices(file: h5py.File, kind: str, expected: Expected) -> Indices:
@@ -273,7 +275,7 @@ def _shape_problems(
     )
     remedy = "correct elements_orbital_map, or make the file anew"
     doubled = bool((shapes == 2 * counts)[inside].all())
-    if doubled and kind in ("overlap", "position_matrix"):
+    if doubled and kind not in WITH_SPIN:
         message = f"all blocks are doubled by spin, as diag(S, S): {message}"
         remedy = "keep the upper left quarter of each block: S has no spin"
     elif doubled and not spinful:
@@ -311,8 +313,8 @@ def _boundary_problems(boundaries: Int, shapes: Int) -> list[Problem]:
 
 def _entry_problems(dataset: h5py.Dataset, boundaries: Int | None, kind: str) -> list[Problem]:
     """Check shape and type of the entries: E25."""
-    shape, wanted = dataset.shape, "one-dimensional" if kind != "position_matrix" else "(3, E)"
-    leading = (3,) if kind == "position_matrix" else ()
+    shape, wanted = dataset.shape, "one-dimensional" if kind not in VECTORS else "(3, E)"
+    leading = (3,) if kind in VECTORS else ()
     if shape is None or len(shape) != len(leading) + 1 or shape[:-1] != leading:
         message = f"shape {shape}, expected {wanted}"
         return [Problem("E25", "entries", message, "make the file anew")]

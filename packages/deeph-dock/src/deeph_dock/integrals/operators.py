@@ -72,7 +72,7 @@ def _kinetic(shell: Shell, k: Real) -> list[Image]:
 
 
 def _gradient(shell: Shell, k: Real) -> list[Image]:
-    """The transform of the gradient is i k times that of the orbital, (-i)^l f Y_lm."""
+    """Multiply the transform (-i)^l f Y_lm by i k."""
     degree, f = shell.degree, transform(shell, k)
     images = [Image(degree + 1, -k * f, times_direction(degree, degree + 1))]
     if degree:

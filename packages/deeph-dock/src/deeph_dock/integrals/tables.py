@@ -251,9 +251,9 @@ def _refined(integrate: Callable[[Real], Real], reach: float) -> tuple[float, Re
     """Halve the step until the splines are accurate; give step and values at the knots."""
     count = int(np.ceil(reach / STEP)) + 4  # beyond the reach, where all is zero
     step = STEP
-    values = integrate(step * np.arange(count))
+    values = integrate(_knots(count, step))
     for _ in range(_HALVINGS):
-        between = integrate(step * (np.arange(count - 1) + 0.5))
+        between = integrate(_knots(count - 1, step) + step / 2)
         middle = _spline(values, step)[: count - 1]
         guessed = ((middle[:, 0] / 2 + middle[:, 1]) / 2 + middle[:, 2]) / 2 + middle[:, 3]
         wrong = np.abs(guessed - between)[int(CLOSEST / step) :]
@@ -263,6 +263,11 @@ def _refined(integrate: Callable[[Real], Real], reach: float) -> tuple[float, Re
         if (wrong / 16 <= ACCURACY * np.maximum(1, np.abs(values).max(axis=0))).all():
             break
     return step, values
+
+
+def _knots(count: int, step: float) -> Real:
+    knots: Real = step * np.arange(count, dtype=np.float64)
+    return knots
 
 
 def _spline(values: Real, step: float) -> Real:

@@ -1,0 +1,112 @@
+"""Pairs of atoms whose orbitals touch, from a neighbour list that scales linearly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from deeph_spec.structure import Structure
+from numpy.typing import NDArray
+
+from deeph_dock.basis import AtomicBasis
+
+Int = NDArray[np.int64]
+Real = NDArray[np.float64]
+
+
+def touching_pairs(structure: Structure, bases: Mapping[int, AtomicBasis]) -> Int:
+    """Find the pairs of atoms closer than the sum of the radii of their largest orbitals.
+
+    Parameters
+    ----------
+    structure : Structure
+        Atoms and cell; all three directions are periodic.
+    bases : mapping of int to AtomicBasis
+        By atomic number.
+
+    Returns
+    -------
+    (P, 5) int64 array
+        R1, R2, R3, i, j, sorted, with every atom and itself.
+    """
+    radii = np.array([bases[int(number)].cutoff for number in structure.numbers])
+    first, second, cells, distances = neighbours(structure, 2 * float(radii.max()))
+    if np.ptp(radii):
+        near = distances < radii[first] + radii[second]
+        first, second, cells = first[near], second[near], cells[near]
+    return sorted_pairs(first, second, cells, len(structure))
+
+
+def neighbours(structure: Structure, reach: float) -> tuple[Int, Int, Int, Real]:
+    """List all pairs of atoms closer than a distance, images included.
+
+    Parameters
+    ----------
+    structure : Structure
+        Atoms and cell, which may be smaller than the distance.
+    reach : float
+        Å.
+
+    Returns
+    -------
+    first, second : (n,) int64 arrays
+        i and j: both directions of a pair, without an atom and itself in one cell.
+    cells : (n, 3) int array
+        R of j.
+    distances : (n,) float64 array
+        Å.
+    """
+    from vesin import NeighborList
+
+    box = _without_empty_space(structure, reach)
+    first, second, cells, distances = NeighborList(cutoff=reach, full_list=True).compute(
+        structure.positions, box, True, "ijSd"
+    )
+    return first.astype(np.int64), second.astype(np.int64), cells, distances
+
+
+def _without_empty_space(structure: Structure, reach: float) -> Real:
+    """Shorten cell vectors along which no image is near: search costs grow with the volume."""
+    box = np.array(structure.lattice)
+    inverse = np.linalg.inv(box)
+    heights = 1 / np.linalg.norm(inverse, axis=0)
+    extents = np.ptp(structure.positions @ inverse, axis=0) * heights
+    enough = extents + 1.01 * reach
+    shorter = np.where(heights > 2 * enough, enough / heights, 1.0)
+    return box * shorter[:, None]
+
+
+def sorted_pairs(first: Int, second: Int, cells: NDArray[np.integer], atoms: int) -> Int:
+    """Put pairs into the order of the format, and every atom and itself among them.
+
+    Parameters
+    ----------
+    first, second : (n,) int64 arrays
+        i and j.
+    cells : (n, 3) int array
+        R.
+    atoms : int
+        Number of atoms.
+
+    Returns
+    -------
+    (n + atoms, 5) int64 array
+        R1, R2, R3, i, j.
+    """
+    lowest = np.minimum(cells.min(axis=0, initial=0), 0).astype(np.int64)
+    sizes = np.maximum(cells.max(axis=0, initial=0), 0) - lowest + 1
+    radices = (*sizes.tolist(), atoms, atoms)
+    keys = np.zeros(len(first) + atoms, np.int64)
+    columns = (*(cells[:, axis] - lowest[axis] for axis in range(3)), first, second)
+    own = np.arange(atoms)
+    on_site = (*(np.full(atoms, -lowest[axis]) for axis in range(3)), own, own)
+    for radix, column, own_column in zip(radices, columns, on_site, strict=True):
+        keys *= radix
+        keys[: len(first)] += column
+        keys[len(first) :] += own_column
+    keys.sort()
+    pairs = np.empty((len(keys), 5), np.int64)
+    for axis in (4, 3, 2, 1, 0):
+        keys, pairs[:, axis] = np.divmod(keys, radices[axis])
+    pairs[:, :3] += lowest
+    return pairs
