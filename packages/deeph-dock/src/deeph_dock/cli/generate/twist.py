@@ -114,7 +114,7 @@ def twist(
             stack_layers, top=top, match=match, distance=distance, vacuum=vacuum, shift=shift
         )
         steps = (("twist", step), *perturbed(displacement, distribution.value))
-        name = f"twist{match.angle:+.3f}"
+        name = f"twist{round(match.angle, 3) + 0.0:+.3f}"  # not -0.000
         return {name: steps} if number == 1 else numbered([steps] * number, f"{name}-")
 
     options = {
