@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 Data = Callable[[str], Path]
 BOHR = 0.529177
+GRID = "abacus:60"
 RULE = "-" * 75
 fewer = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -98,7 +99,7 @@ def assert_same(one: AtomicBasis, other: AtomicBasis, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("name", REAL)
-@pytest.mark.parametrize("quadrature", abacus.QUADRATURES)
+@pytest.mark.parametrize("quadrature", ["exact", "abacus:60"])
 def test_real_files(dft_data: Data, name: str, quadrature: str) -> None:
     path = dft_data("abacus/basis") / f"{name}.orb"
     basis = abacus.read(path, quadrature)
@@ -124,12 +125,12 @@ def test_it_is_the_reader_of_abacus(dft_data: Data) -> None:
 def test_values_keep_the_sign_and_the_scale_of_the_file(tmp_path: Path) -> None:
     text = orb_text([1, 1])
     path = write(tmp_path, text)
-    grid = abacus.read(path, "abacus")
+    grid = abacus.read(path, GRID)
     for degree, shell in enumerate(grid.shells):
         expected = radial(degree, 0, shell.radii / BOHR)
         np.testing.assert_allclose(shell.values * BOHR**1.5, expected, atol=1e-9)
     negative = re.sub(r" (?=\d\.\d+e)", "-", text)
-    turned = abacus.read(write(tmp_path, negative, "negative.orb"), "abacus")
+    turned = abacus.read(write(tmp_path, negative, "negative.orb"), GRID)
     for one, other in zip(grid.shells, turned.shells, strict=True):
         np.testing.assert_allclose(one.values, -other.values, rtol=1e-14)
 
@@ -158,12 +159,12 @@ def test_any_order_and_layout_is_read(tmp_path: Path, data: st.DataObject) -> No
         "points": points,
         "step": 4 / (points - 1),
     }
-    plain = abacus.read(write(tmp_path, orb_text(counts, **layout)), "abacus")
+    plain = abacus.read(write(tmp_path, orb_text(counts, **layout)), GRID)
     mixed = orb_text(counts, **layout, order=order, per_line=data.draw(st.integers(1, 9)))
     ending = data.draw(st.sampled_from(["\n", "\r\n", "  \n", "\n\n"]))
     path = tmp_path / "mixed.orb"
     path.write_bytes(mixed.replace("\n", ending).encode())
-    assert_same(plain, abacus.read(path, "abacus"), 1e-13)
+    assert_same(plain, abacus.read(path, GRID), 1e-13)
     assert plain.degrees == tuple(l for l, count in enumerate(counts) for _ in range(count))
 
 
@@ -186,8 +187,6 @@ def test_wavenumbers_of_abacus_end_at_the_energy_cutoff(tmp_path: Path) -> None:
     assert rule is not None
     assert rule.largest * BOHR == pytest.approx(4.50, abs=1e-12)
     assert rule.step * BOHR == pytest.approx(0.01, abs=1e-15)
-    of_the_file = abacus.read(path, "abacus").wavenumbers
-    assert of_the_file == abacus.read(path, "abacus:60").wavenumbers
 
 
 @pytest.mark.parametrize(
@@ -258,7 +257,15 @@ def test_what_is_asked_for_must_be_known(tmp_path: Path) -> None:
     path = write(tmp_path, orb_text([1]))
     with pytest.raises(InputError, match=r"orbitals 'Si7.0-s2' are asked for"):
         abacus.read(path, "exact", "Si7.0-s2")
-    for name in ("siesta", "abacus:", "abacus:many", "abacus:-1", "abacus:0.1", "exact:3"):
+    for name in (
+        "siesta",
+        "abacus",
+        "abacus:",
+        "abacus:many",
+        "abacus:-1",
+        "abacus:0.1",
+        "exact:3",
+    ):
         with pytest.raises(InputError, match=f"integrals '{name}' are not known"):
             abacus.read(path, name)
 

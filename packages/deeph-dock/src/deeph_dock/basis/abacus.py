@@ -15,9 +15,8 @@ How the integrals over r and k are done:
     accurately enough: 2e-7 is the largest difference of S to runs of 3.8.1, 3.10.0 and of 2026.
 "abacus"
     Simpson's rule on the grid, and wavenumbers up to the square root of an energy, as ABACUS has
-    it when built without its FFT for two-centre integrals, and had before: the energy is
-    ``lcao_ecut`` of INPUT, by default ``ecutwfc``. "abacus:20" sets it, in Ry; "abacus" takes
-    that of the file.
+    it when built without its FFT for two-centre integrals, and had before. The energy is that of
+    the run, ``lcao_ecut`` of INPUT or else ``ecutwfc``, and must be given: "abacus:100" for 100 Ry.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ def read(path: Path, quadrature: str = "exact", orbitals: str | None = None) -> 
     path : Path
         A file ``.orb``.
     quadrature : str
-        "exact", "abacus", or "abacus:ENERGY" with an energy in Ry, as described above.
+        "exact", or "abacus:ENERGY" with an energy in Ry, as described above.
     orbitals : str, optional
         Must be left out: the functions of a file are those of the basis.
 
@@ -145,7 +144,7 @@ def read(path: Path, quadrature: str = "exact", orbitals: str | None = None) -> 
             f"{path}: byte {error.start} is no character of text; damaged: get the file again"
         ) from error
     head = _read_head(path, head_text)
-    energy = _energy(path, quadrature, head)
+    energy = _energy(path, quadrature)
     radial = _read_functions(path, head, functions)
     grid: Real = head.step * np.arange(head.points, dtype=np.float64)
     simpson = _simpson(head.points, head.step)
@@ -184,16 +183,16 @@ def _shell(degree: int, radii: Real, weights: Real, values: Real, end: float, na
     return Shell(degree, radii * BOHR, weights * BOHR, values * BOHR**-1.5, end * BOHR, name)
 
 
-def _energy(path: Path, quadrature: str, head: _Head) -> float:
+def _energy(path: Path, quadrature: str) -> float:
     """Give the energy (Ry) up to which ABACUS' own rule goes; 0 for exact integrals."""
     if quadrature == "exact":
         return 0.0
-    kind, colon, given = quadrature.partition(":")
-    energy = _number(given) if colon else head.energy
+    kind, _, given = quadrature.partition(":")
+    energy = _number(given)
     if kind != "abacus" or not 1 <= energy <= 1e4:
         raise InputError(
-            f"{path}: integrals '{quadrature}' are not known for .orb files; known are exact, "
-            "abacus (up to the energy cutoff of the file) and abacus:20 (up to 20 Ry)"
+            f"{path}: integrals '{quadrature}' are not known for .orb files; known are exact, and "
+            "abacus:100 with the ecutwfc (Ry) of the run in the place of 100"
         )
     return energy
 
