@@ -126,7 +126,7 @@ def test_position_is_that_of_abacus(dft_data: Data) -> None:
     tables = integrals(folder, names, "exact", "overlap", "position")
     ours = entries_of(structure, tables, "position", written.atom_pairs)
     assert np.abs(written.entries).max() > 1
-    assert np.abs(ours - written.entries).max() < 1e-6
+    assert np.abs(ours - written.entries).max() < 1e-7
 
 
 def test_kinetic_energy_is_that_of_abacus(dft_data: Data) -> None:
@@ -141,7 +141,7 @@ def test_kinetic_energy_is_that_of_abacus(dft_data: Data) -> None:
     ours = entries_of(structure, tables, "kinetic", written.atom_pairs)
     ours = ours / (Hartree * Bohr**2 / 2) * abacus.BOHR**2
     assert np.abs(written.entries).max() > 1
-    assert np.abs(ours - written.entries).max() < 2e-6
+    assert np.abs(ours - written.entries).max() < 4e-7
 
 
 def bases_of(run: Path, folder: Path) -> Mapping[int, AtomicBasis]:
