@@ -144,6 +144,16 @@ def translations(matrix: Whole) -> Real:
     return np.asarray((points @ adjugate) % count / count, dtype=np.float64)
 
 
+def complement(a: int, b: int) -> tuple[int, int]:
+    """Give (c, d) with a d - b c = 1 for coprime a, b, by Euclid's algorithm."""
+    rest, left, right = (a, b), (1, 0), (0, 1)  # rest = a left + b right
+    while rest[1]:
+        quotient = rest[0] // rest[1]
+        rest, left, right = ((new, old - quotient * new) for old, new in (rest, left, right))
+    sign = rest[0]  # 1 or -1
+    return -right[0] * sign, left[0] * sign
+
+
 def stack(
     layers: Sequence[Layer],
     matrices: Sequence[Whole],

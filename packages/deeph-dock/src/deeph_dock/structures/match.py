@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from deeph_spec.errors import InputError
@@ -22,6 +23,9 @@ from numpy.typing import ArrayLike
 from deeph_dock.structures.layer import Layer, Real, Whole, layer_of, stack
 
 Rows = tuple[tuple[int, int], tuple[int, int]]
+
+LARGEST_STRAIN = 0.3
+"""More is no match of layers any more."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,16 @@ class Match:
         """Principal strains of the top layer; positive is longer."""
         small, large = (stretch ** (1 - self.share) - 1 for stretch in self.stretches)
         return small, large
+
+    def facts(self) -> dict[str, Any]:
+        """Give what a record of the structure should say: numbers and lists of them."""
+        return {
+            "bottom_matrix": [list(row) for row in self.bottom_matrix],
+            "top_matrix": [list(row) for row in self.top_matrix],
+            "angle": self.angle,
+            "bottom_strain": list(self.bottom_strain),
+            "top_strain": list(self.top_strain),
+        }
 
     def __str__(self) -> str:
         bottom, top = (max(strains, key=abs) for strains in (self.bottom_strain, self.top_strain))

@@ -20,15 +20,19 @@ import numpy as np
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
 
-from deeph_dock.structures.layer import Layer, Real, Whole, layer_of
-from deeph_dock.structures.match import Match, mapping_of, match_of, rotation_and_stretches
+from deeph_dock.structures.layer import Layer, Real, Whole, complement, layer_of
+from deeph_dock.structures.match import (
+    LARGEST_STRAIN,
+    Match,
+    mapping_of,
+    match_of,
+    rotation_and_stretches,
+)
 
 ANGLE_ROUNDING = 1e-7
 """Degrees that cannot be told from 0."""
 STRAIN_ROUNDING = 1e-9
 """Strain that cannot be told from 0."""
-LARGEST_STRAIN = 0.3
-"""More is no match of layers any more."""
 
 
 def matches(
@@ -249,7 +253,7 @@ def _second_vectors(first: Whole, lattice: Real, cells: tuple[int, int]) -> Whol
     steps = math.gcd(a, b)
     a, b = a // steps, b // steps
     along = np.array([a, b])
-    across = np.array(_complement(a, b))
+    across = np.array(complement(a, b))
     rows = np.arange(-(-cells[0] // steps), cells[1] // steps + 1)
     straight = along @ lattice
     slant = float(across @ lattice @ straight / (straight @ straight))
@@ -259,16 +263,6 @@ def _second_vectors(first: Whole, lattice: Real, cells: tuple[int, int]) -> Whol
     flat: Whole = points.reshape(-1, 2)
     lengths = np.linalg.norm(flat @ lattice, axis=1)
     return flat[lengths >= steps * math.hypot(*straight) * (1 - 1e-9)]
-
-
-def _complement(a: int, b: int) -> tuple[int, int]:
-    """Give (c, d) with a d - b c = 1 for coprime a, b, by Euclid's algorithm."""
-    rest, left, right = (a, b), (1, 0), (0, 1)  # rest = a left + b right
-    while rest[1]:
-        quotient = rest[0] // rest[1]
-        rest, left, right = ((new, old - quotient * new) for old, new in (rest, left, right))
-    sign = rest[0]  # 1 or -1
-    return -right[0] * sign, left[0] * sign
 
 
 def _determinants(matrices: Whole) -> Whole:
