@@ -1,0 +1,139 @@
+"""Integrals of Gaussian bases against those of PySCF, molecules and a crystal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.units import Bohr, Hartree
+from deeph_dock.basis.gaussian import gaussian_basis
+from deeph_dock.codes.pyscf.integrals import assembled, image_integrals, near_pairs, reaches
+from deeph_dock.codes.pyscf.orbitals import Orbitals, read_orbitals
+from deeph_dock.engines.pyscf import Settings, build
+from deeph_dock.integrals.assembly import compute
+from deeph_dock.integrals.neighbours import touching_pairs
+from deeph_dock.integrals.two_centre import TwoCentre
+from deeph_spec.structure import Structure
+from numpy.typing import NDArray
+
+pytest.importorskip("pyscf", reason="PySCF is not installed (deeph-dock[pyscf])")
+
+Real = NDArray[np.float64]
+
+WATER = ([8, 1, 1], [[0, 0, 0.1], [0, 0.757, 0.587], [0.1, -0.757, 0.587]])
+METHANE = (
+    [6, 1, 1, 1, 1],
+    0.629 * np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]]),
+)
+HYDROGEN_BROMIDE = ([35, 1], [[0, 0, 0], [0.3, 0.4, 1.3]])
+OXYGEN = ([8, 8], [[0, 0, 0], [0.3, -0.5, 1.05]])
+SULPHIDE = ([42, 16], [[0, 0, 0], [0.3, 0.9, -2.2]])
+FCC = 3.567 / 2 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+
+
+def structure_of(numbers: Any, positions: Any, lattice: Any = None) -> Structure:
+    lattice = 30 * np.eye(3) if lattice is None else lattice
+    return Structure(np.asarray(lattice), np.array(positions, float), np.array(numbers))
+
+
+def engine_for(structure: Structure, basis: str, *quantities: str) -> TwoCentre:
+    bases = {int(number): gaussian_basis(basis, int(number)) for number in set(structure.numbers)}
+    return TwoCentre(bases, quantities)
+
+
+def largest_difference(
+    engine: TwoCentre, quantity: str, structure: Structure, orbitals: Orbitals, exact: Real
+) -> float:
+    """Compare the blocks of all two atoms with those of a full matrix (..., N, N)."""
+    worst = 0.0
+    for i, first in enumerate(structure.numbers.tolist()):
+        for j, second in enumerate(structure.numbers.tolist()):
+            rows, columns = (slice(orbitals.starts[a], orbitals.starts[a + 1]) for a in (i, j))
+            vector = structure.positions[j] - structure.positions[i]
+            found = engine.blocks(quantity, first, second, vector)
+            expected = exact[..., rows, columns]
+            worst = max(worst, float(np.abs(found.reshape(expected.shape) - expected).max()))
+    return worst
+
+
+@pytest.mark.parametrize(
+    ("molecule", "basis", "highest"),
+    [
+        (WATER, "def2-svp", 2),
+        (METHANE, "sto-3g", 1),
+        (OXYGEN, "cc-pvqz", 4),
+        (HYDROGEN_BROMIDE, "def2-svp", 2),  # exponents up to 1e5
+        (SULPHIDE, "gth-dzvp-molopt-sr", 3),
+    ],
+)
+def test_overlaps_are_those_of_pyscf(molecule, basis, highest):
+    structure = structure_of(*molecule)
+    mol = build(structure, crystal=False, settings=Settings(basis=basis))
+    orbitals = read_orbitals(mol)
+    engine = engine_for(structure, basis, "overlap")
+    assert max(max(shells) for shells in orbitals.orbital_map.values()) == highest
+    exact = orbitals.arranged(mol.intor("int1e_ovlp"))
+    assert largest_difference(engine, "overlap", structure, orbitals, exact) < 1e-9
+
+
+def test_so_are_kinetic_energies_gradients_and_positions():
+    from pyscf.data.nist import HARTREE2EV
+    from pyscf.lib import param
+
+    structure = structure_of(*WATER)
+    mol = build(structure, crystal=False, settings=Settings(basis="6-31g*"))
+    orbitals = read_orbitals(mol)
+    engine = engine_for(structure, "6-31g*", "overlap", "kinetic", "gradient", "position")
+
+    # hbar^2/2m by the constants of the engine
+    kinetic = orbitals.arranged(mol.intor("int1e_kin"))
+    kinetic *= Hartree * Bohr**2 / param.BOHR**2
+    assert abs(HARTREE2EV / Hartree - 1) < 1e-8
+    assert (
+        largest_difference(engine, "kinetic", structure, orbitals, kinetic) < 1e-8 * kinetic.max()
+    )
+
+    # PySCF has the gradient on the left: <d/dr i|j> = -<i|d/dr j>
+    gradient = -orbitals.arranged(mol.intor("int1e_ipovlp")) / param.BOHR
+    assert largest_difference(engine, "gradient", structure, orbitals, gradient) < 1e-8
+
+    # from the origin, the engine's from the second atom
+    position = orbitals.arranged(mol.intor("int1e_r")) * param.BOHR
+    overlap = orbitals.arranged(mol.intor("int1e_ovlp"))
+    centres = np.repeat(structure.positions, orbitals.sizes, axis=0)
+    position -= centres.T[:, None, :] * overlap
+    assert largest_difference(engine, "position", structure, orbitals, position) < 1e-9
+
+
+def test_blocks_of_a_crystal_are_those_of_pyscf_and_none_is_left_out():
+    from pyscf.lib import param
+
+    basis = "gth-szv"
+    structure = structure_of([6, 6], [[0.1, 0, 0], [0.89175] * 3], FCC)
+    mol = build(structure, crystal=True, settings=Settings(basis=basis, cutoff=100.0))
+    orbitals = read_orbitals(mol)
+    engine = engine_for(structure, basis, "overlap")
+    lattice = FCC / param.BOHR
+
+    def own(smallest: float) -> Any:
+        reach = reaches(mol, orbitals, smallest)
+        positions = structure.positions / param.BOHR
+        pairs = near_pairs(lattice, positions, orbitals.numbers, reach, 3)
+        return assembled(
+            pairs,
+            orbitals,
+            lambda cells: orbitals.arranged(image_integrals(mol, "int1e_ovlp", cells @ lattice)),
+        )
+
+    theirs = own(1e-10)
+    pairs = touching_pairs(structure, engine.bases)
+    found = compute(structure, engine, pairs)
+    shared = found.on_pairs(theirs.atom_pairs, theirs.chunk_shapes)
+    assert len(found) > len(theirs) == 1866
+    assert np.abs(shared.entries - theirs.entries).max() < 1e-9
+    # All that PySCF leaves out is as small as it says.
+    only_here = theirs.rows_of(found.atom_pairs) < 0
+    assert len(found) - only_here.sum() == len(theirs)
+    smallest = [np.abs(found.block(int(row))).max() for row in np.flatnonzero(only_here)]
+    assert max(smallest) < 1e-10
