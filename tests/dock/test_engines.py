@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deeph_dock.engines.structures import find_structures
+from deeph_dock.structure_files import find_structures
 from deeph_spec.dataset import StructureFolder
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure

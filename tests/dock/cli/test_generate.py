@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deeph_dock.engines.structures import find_structures
+from deeph_dock.structure_files import find_structures
 from deeph_dock.structures.recording import generator
 from deeph_dock.structures.shift import find_layers
 from deeph_spec.structure import Structure

@@ -28,6 +28,8 @@ WRITTEN = (
     "density_matrix.h5",
     "density_matrix_pred.h5",
     "position_matrix.h5",
+    "kinetic_matrix.h5",
+    "gradient_matrix.h5",
     "eigval_dft.h5",
     "info.json",
 )

@@ -1,16 +1,10 @@
 """The loop over structures of an engine: plan, compute, restart.
 
-Each structure becomes ``OUT/dft/<id>``, as a whole or not at all. info.json keeps two hashes under
-``provenance.inputs``, of the structure and of the settings it depends on: a structure is done if
-both are the same. If one of them changed it is computed again; if both did, the folder holds
-something else and is left alone.
+Each structure becomes ``OUT/dft/<id>``, as a whole or not at all, see `deeph_dock.restarts`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,15 +16,15 @@ from typing import Any
 import numpy as np
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.errors import InputError
-from deeph_spec.system import SystemInfo
 
 from deeph_dock.codes import Calculation
 from deeph_dock.discovery import WANTED, dataset_folder
 from deeph_dock.engines import pyscf as engine
 from deeph_dock.engines.pyscf import Settings
-from deeph_dock.engines.structures import Given, find_structures
 from deeph_dock.outcomes import Outcome, guarded
-from deeph_dock.places import Record, put_in_place
+from deeph_dock.places import put_in_place
+from deeph_dock.restarts import hashes, state
+from deeph_dock.structure_files import Given, find_structures
 
 PRELOAD = ("deeph_dock.engines.running", "deeph_dock.writing", "pyscf.dft", "pyscf.pbc.dft")
 """Modules that every worker needs."""
@@ -99,7 +93,7 @@ def plan(
         What to compute. A dataset has one kind of spin: if any structure has an odd number of
         electrons, all get two spin channels; crystals with smearing do not need them.
     kind, flatten
-        As in `deeph_dock.engines.structures.find_structures`.
+        As in `deeph_dock.structure_files.find_structures`.
     wanted, threads, redo
         As in `Task`.
 
@@ -265,62 +259,15 @@ def _structure(task: Task) -> Any:
 
 def _hashes(task: Task) -> dict[str, str]:
     """Give the hashes by which a structure that is done is recognised."""
-    structure = task.given.structure
-    assert structure is not None
-    content = hashlib.sha256(json.dumps(task.given.periodic).encode())
-    if task.crystal:
-        content.update(structure.lattice.tobytes())
-    content.update(structure.positions.tobytes() + structure.numbers.tobytes())
-    settings = json.dumps(task.settings.for_kind(task.crystal), sort_keys=True).encode()
-    return {
-        "structure": f"sha256:{content.hexdigest()}",
-        "settings": f"sha256:{hashlib.sha256(settings).hexdigest()}",
-    }
+    settings = task.settings.for_kind(task.crystal)
+    return hashes(_structure(task), task.given.periodic, settings)
 
 
 def _state(task: Task) -> tuple[str, str, tuple[str, ...]]:
-    """Look at the target: "new", "changed" or "skipped", why, and files written before.
-
-    Raises
-    ------
-    InputError
-        If something else is there.
-    """
-    info = task.target / "info.json"
-    if not os.path.lexists(info):
-        return "new", "", Record().files
-    try:
-        provenance = SystemInfo.read(info).provenance
-    except InputError:
-        provenance = {}
-    record = Record.of(provenance)
-    if task.redo:
-        return "changed", "asked for", record.files
-    known = provenance.get("inputs")
-    if not isinstance(known, dict) or set(known) != {"structure", "settings"}:
-        raise InputError(
-            f"{task.target}: exists and was not written by dock run; choose another destination, "
-            "or --overwrite its files"
-        )
-    _structure(task)
-    hashes = _hashes(task)
-    differ = [name for name in hashes if known.get(name) != hashes[name]]
-    there = all((task.target / name).exists() for name in record.files)
-    if not differ and there and record.asked == task.wanted:
-        return "skipped", "", record.files
-    if len(differ) == len(hashes):
-        raise InputError(
-            f"{task.target}: holds another structure with other settings; choose another "
-            "destination, or --overwrite it"
-        )
-    if differ == ["settings"]:
-        old, new = provenance.get("settings"), task.settings.for_kind(task.crystal)
-        if isinstance(old, dict):
-            keys = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
-            differ = [f"settings ({', '.join(keys)})"]
-    if not differ:
-        return "changed", "other matrices asked for, or a file is missing", record.files
-    return "changed", f"changed: {', '.join(differ)}", record.files
+    """Look at the target: "new", "changed" or "skipped", why, and files written before."""
+    settings = task.settings.for_kind(task.crystal)
+    inputs = _hashes(task)
+    return state(task.target, inputs, settings, task.wanted, "dock run", task.redo)
 
 
 @contextmanager

@@ -120,7 +120,7 @@ def near_and_far(bases: list[AtomicBasis]) -> tuple[Nodes, Nodes]:
 
 def _midpoints(rule: Wavenumbers) -> Nodes:
     """Give the nodes of a midpoint rule."""
-    k: Real = (np.arange(round(rule.largest / rule.step)) + 0.5) * rule.step
+    k: Real = rule.step * (np.arange(round(rule.largest / rule.step), dtype=np.float64) + 0.5)
     return Nodes(k, np.full(len(k), rule.step))
 
 

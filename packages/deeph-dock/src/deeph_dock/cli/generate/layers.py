@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from deeph_dock.engines.structures import Given
+    from deeph_dock.structure_files import Given
 
 LayerPaths = Annotated[
     list[Path],
@@ -38,7 +38,7 @@ def read_layers(paths: list[Path], command: str, flatten: bool) -> tuple[list[Gi
     command : str
         For messages.
     flatten : bool
-        As in `deeph_dock.engines.structures.find_structures`.
+        As in `deeph_dock.structure_files.find_structures`.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def read_layers(paths: list[Path], command: str, flatten: bool) -> tuple[list[Gi
 
     from deeph_spec.errors import InputError
 
-    from deeph_dock.engines.structures import find_structures
+    from deeph_dock.structure_files import find_structures
 
     if not 2 <= len(paths) <= 3:
         raise InputError(

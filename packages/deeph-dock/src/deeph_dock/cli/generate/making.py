@@ -13,7 +13,7 @@ from deeph_spec.errors import InputError
 if TYPE_CHECKING:
     from deeph_spec.structure import Structure
 
-    from deeph_dock.engines.structures import Given
+    from deeph_dock.structure_files import Given
     from deeph_dock.outcomes import Outcome
     from deeph_dock.structures.recording import Job, Step
 
@@ -107,7 +107,7 @@ def generate(ask: Ask, plan: Plan, given: Sequence[Given] | None = None) -> None
     InputError
         If none can be made.
     """
-    from deeph_dock.engines.structures import find_structures
+    from deeph_dock.structure_files import find_structures
 
     *sources, top = ask.paths
     if not sources:

@@ -1,4 +1,4 @@
-"""Structures to compute: from files of any kind, or folders of them, with an id for each.
+"""Structures that users name: from files of any kind, or folders of them, with an id for each.
 
 POSCAR files are read by the rules of the format, all others by ASE. The id is the path below the
 folder that was named, without the ending: ``a/water.xyz`` is "a/water", and a file named POSCAR is
@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from deeph_spec.errors import InputError
 from deeph_spec.structure import SYMBOLS, Structure
+from deeph_spec.validation.distances import closest_pair
+from numpy.typing import NDArray
 
 SUFFIXES = (".vasp", ".poscar", ".xyz", ".extxyz", ".cif", ".xsf", ".gen", ".pdb", ".mol", ".sdf")
 """Endings of structure files in folders; files that are named themselves may have any."""
@@ -229,16 +231,62 @@ def _problem(structure: Structure, periodic: Periodic) -> str:
         return f"no element with the atomic number {unknown[0]}"
     if not np.isfinite(structure.positions).all() or not np.isfinite(structure.lattice).all():
         return "positions or cell hold NaN or infinity"
-    steps = [(-1, 0, 1) if p else (0,) for p in periodic]
-    cells = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
     if any(periodic) and abs(np.linalg.det(structure.lattice)) < 1e-3:
         return "the cell vectors span no volume"
-    for cell in cells:
-        between = structure.positions + cell @ structure.lattice - structure.positions[:, None]
-        distances = np.linalg.norm(between, axis=-1)
-        if not cell.any():
-            np.fill_diagonal(distances, np.inf)
-        i, j = np.unravel_index(int(np.argmin(distances)), distances.shape)
-        if distances[i, j] < TOO_CLOSE:
-            return f"atoms {i + 1} and {j + 1} are {distances[i, j]:.2g} Å apart"
-    return ""
+    return too_close(structure, periodic, TOO_CLOSE)
+
+
+def too_close(structure: Structure, periodic: Periodic, limit: float) -> str:
+    """Say which atoms are closer than a limit.
+
+    Parameters
+    ----------
+    structure : Structure
+        Atoms and cell.
+    periodic : three bool
+        Directions in which it repeats.
+    limit : float
+        Å; small against the distance of neighbours.
+
+    Returns
+    -------
+    str
+        Empty if there are none.
+    """
+    pair = closest_pair(boxed(structure, periodic, limit), structure.positions, limit)
+    if pair is None:
+        return ""
+    first, second, distance = pair
+    return f"atoms {first + 1} and {second + 1} are {distance:.2g} Å apart"
+
+
+def boxed(structure: Structure, periodic: Periodic, empty: float) -> NDArray[np.float64]:
+    """Give a cell in which atoms meet no images but where the structure repeats.
+
+    Parameters
+    ----------
+    structure : Structure
+        Atoms and cell.
+    periodic : three bool
+        Directions in which it repeats.
+    empty : float
+        Least space between the images in the other directions, Å.
+
+    Returns
+    -------
+    (3, 3) array
+        The lattice, with vectors that are longer where that is needed.
+    """
+    lattice = np.array(structure.lattice)
+    if all(periodic):
+        return lattice
+    if not any(periodic):
+        enough = np.ptp(structure.positions, axis=0) + empty
+        sides = np.diag(lattice)
+        if np.array_equal(lattice, np.diag(sides)) and (sides >= enough).all():
+            return lattice
+        return np.diag(np.ceil(enough))
+    heights = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
+    along = np.ptp(structure.positions @ np.linalg.inv(lattice), axis=0) * heights + empty
+    factors = np.where(np.array(periodic), 1.0, np.maximum(1.0, along / heights))
+    return lattice * factors[:, None]
