@@ -170,16 +170,16 @@ class _Lines:
         """Read a grid and its table of two columns."""
         points, delta, cutoff = self.numbers(3)
         rows = [line.split() for line in self.lines[self.at : self.at + int(points)]]
-        for at, row in enumerate(rows):
-            if len(row) != 2:
-                raise InputError(
-                    f"{self.path}: line {self.at + at + 1}: expected a radius and a value, found "
-                    f"'{self.lines[self.at + at].strip()[:40]}'; npts says {points:.0f} lines"
-                )
-        if len(rows) < points:
+        bad = next((at for at, row in enumerate(rows) if len(row) != 2), len(rows))
+        if self.at + bad >= len(self.lines) - 1 and bad < points:
             raise InputError(
-                f"{self.path}: ends at line {len(self.lines)}, {points - len(rows):.0f} lines "
-                "before the end of a table; the file is cut off"
+                f"{self.path}: ends at line {len(self.lines)}, {points - bad:.0f} lines before the "
+                "end of a table; the file is cut off"
+            )
+        if bad < len(rows):
+            raise InputError(
+                f"{self.path}: line {self.at + bad + 1}: expected a radius and a value, found "
+                f"'{self.lines[self.at + bad].strip()[:40]}'; npts says {points:.0f} lines"
             )
         values = _array(f"{self.path}: lines from {self.at + 1}", [w for row in rows for w in row])
         self.at += len(rows)
