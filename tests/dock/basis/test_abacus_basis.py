@@ -148,6 +148,32 @@ def test_integrals_over_r_are_exact(tmp_path: Path, points: int) -> None:
         assert found == pytest.approx(expected, rel=1e-6)  # that of the splines, steps of 0.05
 
 
+@pytest.mark.parametrize("step", [0.01, 0.04, 0.2])
+def test_no_wavenumber_is_mistaken_for_a_smaller_one(tmp_path: Path, step: float) -> None:
+    """On equal steps h of a grid k and 2 pi / h - k are one; nodes must tell them apart."""
+    from scipy.interpolate import CubicSpline
+    from scipy.special import spherical_jn
+
+    path = write(tmp_path, orb_text([1, 0, 1], points=round(4 / step) + 1, step=step))
+    on_grid = abacus.read(path, GRID)
+    x, w = np.polynomial.legendre.leggauss(48)
+    for shell, grid in zip(abacus.read(path).shells, on_grid.shells, strict=True):
+        half = np.diff(grid.radii[:: max(1, round(0.04 / step))])[:, None] / 2
+        centres = grid.radii[:: max(1, round(0.04 / step))][:-1, None] + half
+        fine = (centres + half * x).ravel()
+        spline = CubicSpline(grid.radii, grid.values)(fine)
+        alias = 2 * np.pi / (step * BOHR)
+        for k in (1.0, 33.0, 600.0, *(alias * np.array([1, 2, 3]) - 2)):
+            if k > 600:
+                continue
+            exact = np.sum(
+                (half * w).ravel() * fine**2 * spherical_jn(shell.degree, k * fine) * spline
+            )
+            bessel = spherical_jn(shell.degree, k * shell.radii)
+            found = np.sum(shell.weights * shell.radii**2 * bessel * shell.values)
+            assert found == pytest.approx(exact, abs=1e-9)
+
+
 @fewer
 @given(data=st.data())
 def test_any_order_and_layout_is_read(tmp_path: Path, data: st.DataObject) -> None:

@@ -41,8 +41,10 @@ QUADRATURES = ("exact", "abacus")
 
 BOHR = 0.529177
 """1 Bohr in Å, as ABACUS has it."""
-_NODES = 2
-"""Gauss-Legendre nodes between two points of the grid."""
+_RESOLVED = 600.0
+"""Integrals of r^2 j_l(kr) R are accurate up to this k, 1/Å."""
+_PANEL = 0.053
+"""Gauss-Legendre nodes are in panels of about this length, Å, that end at points of the grid."""
 _STEP = 0.01
 """Step in k, 1/Bohr: the default ``lcao_dk`` of ABACUS."""
 _NORM_ERROR = 1e-4
@@ -301,10 +303,17 @@ def _simpson(points: int, step: float) -> Real:
 
 
 def _between(grid: Real, values: Real) -> tuple[Real, Real, Real]:
-    """Give Gauss-Legendre nodes between the points, weights, and values of the cubic spline."""
+    """Give Gauss-Legendre nodes between the points, weights, and values of the cubic spline.
+
+    n nodes integrate exp(ikr) over a panel of length p to 1e-8 if n >= kp / 2 + 6.
+    """
     from scipy.interpolate import CubicSpline
 
-    x, w = np.polynomial.legendre.leggauss(_NODES)
-    half = np.diff(grid)[:, None] / 2
-    nodes = (grid[:-1, None] + half * (x + 1)).ravel()
-    return nodes, (half * w).ravel(), CubicSpline(grid, values)(nodes)
+    step = float(grid[1] - grid[0])
+    together = max(1, round(_PANEL / (step * BOHR)))
+    ends = np.append(grid[:-1:together], grid[-1])
+    nodes = math.ceil(_RESOLVED * together * step * BOHR / 2) + 6
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    half = np.diff(ends)[:, None] / 2
+    radii = (ends[:-1, None] + half * (x + 1)).ravel()
+    return radii, (half * w).ravel(), CubicSpline(grid, values)(radii)
