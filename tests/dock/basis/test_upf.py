@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,22 @@ def test_cut_files_give_the_charge_or_say_so(
     else:
         with pytest.raises(InputError, match=re.escape(str(path))):
             upf.read(path)
+
+
+@VERSIONS
+@fewer
+@given(places=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=9), data=st.data())
+def test_changed_bytes_are_refused_or_read(
+    tmp_path: Path, written: Callable[..., str], places: list[float], data: st.DataObject
+) -> None:
+    content = bytearray(written((20, 41)).encode())
+    for place in places:
+        content[int(place * len(content))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "changed.upf"
+    path.write_bytes(content)
+    for reader in (upf.valence, upf.read):
+        with contextlib.suppress(InputError):
+            reader(path)
 
 
 @VERSIONS
