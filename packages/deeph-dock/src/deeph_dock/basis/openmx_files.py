@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 Real = NDArray[np.float64]
 
 # Bytes within which the input of ADPACK ends: sets of contraction coefficients stand before it.
-_HEADER = 2**16
+_HEADER = 2**18
 _FARTHEST = 100.0
 
 
@@ -218,14 +218,14 @@ def _charge(text: str) -> float | None:
 def _table(path: Path, text: str, degree: int) -> Real:
     """Read ln r, r, R_1, R_2, ... of one l."""
     name = f"pseudo.atomic.orbitals.L={degree}"
-    start = text.find(f"<{name}\n")
-    if start < 0:
+    start = re.search(rf"^[ \t]*<{re.escape(name)}[ \t]*\n", text, re.MULTILINE)
+    if start is None:
         raise InputError(
             f"{path}: no {SHELL_LETTERS[degree]} orbitals (<{name}); PAO.Lmax is "
             f"{_words(text, 'PAO.Lmax') or 'not there: the file is cut'}"
         )
-    end = text.find(f"{name}>", start)
-    rows = [line.split() for line in text[start:end].splitlines()[1:] if line.strip()]
+    end = text.find(f"{name}>", start.end())
+    rows = [line.split() for line in text[start.end() : end].splitlines() if line.strip()]
     if end < 0 or len({len(row) for row in rows}) != 1 or len(rows[0]) < 3 or len(rows) < 3:
         raise InputError(f"{path}: {name}: not a whole table; the file was cut or is damaged")
     try:
