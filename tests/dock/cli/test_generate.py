@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import filecmp
 import json
+import re
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +147,33 @@ def test_strategy_one_of_the_paper(dock: Dock, bilayer: Path, tmp_path: Path) ->
     assert min(distances) >= 6.9
     assert max(distances) <= 7.9
     assert len(set(distances)) == 8
+
+
+def test_pictures(dock: Dock, layer: Path, bilayer: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "grid.png"
+    arguments = ("--gap", 2.5, "--grid", 2, 2, "--plot", picture)
+    code, printed, _ = dock("generate", "shift", bilayer, tmp_path / "a", *arguments)
+    assert code == 0
+    assert printed.splitlines()[0] == f"written: {picture}"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    code, printed, err = dock(
+        "generate", "quasi-1d", layer, tmp_path / "b", "--distance", 7, 8, "--plot", "picture.xyz"
+    )
+    assert (code, printed) == (1, "")
+    assert "a picture is written as .png, .pdf, .svg" in err
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_a_killed_run_left_is_removed(dock: Dock, layer: Path, tmp_path: Path) -> None:
+    process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                             capture_output=True, text=True, check=True)  # fmt: skip
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:40] or "host"
+    left = tmp_path / f"out/MoTe2/.0001.{host}.{process.stdout.strip()}.tmp"
+    left.mkdir(parents=True)
+    (left / "POSCAR").touch()
+    code, _, _ = dock("generate", "perturb", layer, tmp_path / "out", "-n", 1)
+    assert code == 0
+    assert [path.name for path in (tmp_path / "out/MoTe2").iterdir()] == ["0001"]
 
 
 def test_supercell(dock: Dock, layer: Path, tmp_path: Path) -> None:

@@ -262,6 +262,7 @@ def slide(
     )
     facts = {
         "shift": list(along),
+        "axis": axis,
         "distance": distance,
         "gap": float(empty) + distance - present,
         "layer": index + 1,

@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 import typer
 from deeph_spec.errors import InputError
 
+from deeph_dock.cli.generate.pictures import check_name, draw_stackings
+
 if TYPE_CHECKING:
     from deeph_spec.structure import Structure
 
-    from deeph_dock.structure_files import Given
     from deeph_dock.outcomes import Outcome
+    from deeph_dock.structure_files import Given
     from deeph_dock.structures.recording import Job, Step
 
     Steps = tuple[tuple[str, Step], ...]
     Plan = Callable[[Structure, str], Mapping[str, Steps]]
     """Takes a structure and its id; gives the steps of each new structure by its name."""
+
+
+FACTS = ("formula", "atoms", "nearest_distance", "draw", "steps")
+"""What is kept of a structure's record for the summary and the picture."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Ask:
         Of the command line.
     above : Given or None
         The other layer, of commands that stack two.
+    plot : Path or None
+        For the picture of stackings.
     """
 
     command: str
@@ -55,6 +63,7 @@ class Ask:
     overwrite: bool = False
     dry_run: bool = False
     above: Given | None = None
+    plot: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -116,10 +125,15 @@ def generate(ask: Ask, plan: Plan, given: Sequence[Given] | None = None) -> None
         )
     if top.exists() and not top.is_dir():
         raise InputError(f"{top}: is a file, expected a folder for the new structures")
+    if ask.plot is not None:
+        check_name(ask.plot)
     if given is None:
         given = find_structures(sources, top, ask.flatten)
     tasks, failures = _plan_all(ask, plan, given, top)
-    outcomes = [*failures, *_make_all(ask, tasks, top)]
+    made = _make_all(ask, tasks, top)
+    outcomes = [*failures, *made]
+    if ask.plot is not None:
+        draw_stackings(ask.plot, tasks, made)
     _finish(ask, outcomes, len(tasks) + len(failures), len(given), top)
 
 
@@ -205,7 +219,7 @@ def _carry_out(task: Task) -> Outcome:
 
     made = make(task.job)
     found = status(task.job, made)
-    facts = {key: made.record[key] for key in ("formula", "atoms", "nearest_distance", "draw")}
+    facts = {key: made.record[key] for key in FACTS}
     if found == "changed" and not task.overwrite:
         raise InputError(
             f"{paths(task.job)[0]}: there already, and made in another way; --overwrite replaces it"
@@ -223,7 +237,7 @@ def _make_all(ask: Ask, tasks: Sequence[Task], top: Path) -> list[Outcome]:
     from deeph_dock.cli.progress import with_progress
     from deeph_dock.cli.reports import print_trace
     from deeph_dock.outcomes import outcomes_of
-    from deeph_dock.places import sole_writer
+    from deeph_dock.places import remove_leftovers, sole_writer
     from deeph_dock.workers import Request, workers
 
     modules = ("deeph_dock.cli.generate.making", "deeph_dock.structures.recording", "numpy")
@@ -235,6 +249,8 @@ def _make_all(ask: Ask, tasks: Sequence[Task], top: Path) -> list[Outcome]:
             workers("local", Request(ask.jobs, "", modules)) as all_workers,
             nullcontext() if ask.dry_run else sole_writer(top),
         ):
+            if not ask.dry_run:
+                remove_leftovers(task.job.top / task.id for task in tasks)
             pool = all_workers.for_items(len(tasks))
             running = outcomes_of(carry_out, tasks, pool.make, pool.at_once)
             for outcome in with_progress(running, len(tasks), "making structures"):

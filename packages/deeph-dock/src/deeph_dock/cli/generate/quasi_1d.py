@@ -18,6 +18,7 @@ from deeph_dock.cli.generate.options import (
     Overwrite,
     Seed,
 )
+from deeph_dock.cli.generate.pictures import Plot
 from deeph_dock.cli.options import DryRun, Flatten, Jobs
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def quasi_1d(
     jobs: Jobs = 1,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    plot: Plot = None,
 ) -> None:
     """Strain one layer along a line, so that all stackings of that line are passed through.
 
@@ -115,6 +117,7 @@ def quasi_1d(
         jobs=jobs,
         overwrite=overwrite,
         dry_run=dry_run,
+        plot=plot,
         above=above,
     )
     generate(ask, plan, given)

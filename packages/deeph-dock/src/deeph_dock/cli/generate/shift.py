@@ -19,6 +19,7 @@ from deeph_dock.cli.generate.options import (
     Paths,
     Seed,
 )
+from deeph_dock.cli.generate.pictures import Plot
 from deeph_dock.cli.options import DryRun, Flatten, Jobs
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def shift(
     jobs: Jobs = 1,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    plot: Plot = None,
 ) -> None:
     """Slide a layer over the others, on a grid, at distances from a range.
 
@@ -115,5 +117,6 @@ def shift(
         jobs=jobs,
         overwrite=overwrite,
         dry_run=dry_run,
+        plot=plot,
     )
     generate(ask, plan)
