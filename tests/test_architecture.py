@@ -52,6 +52,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "bandstructures": {"deeph_spec", "electrons"},
         "structure_files": {"deeph_spec"},
         "places": {"deeph_spec"},
+        "like_dataset": {"deeph_spec", "basis", "integrals", "computing_overlaps"},
         "restarts": {"deeph_spec", "places"},
         "computing_overlaps": {
             "deeph_spec", "basis", "integrals", "discovery", "outcomes", "places", "restarts",
@@ -84,8 +85,9 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "cli": {
             "deeph_spec", *_READ, "bandstructures", "checking", "conversion", "discovery",
             "engines", "deriving", "executors", "exporting", "exports", "metrics",
-            "error_maps", "computing_overlaps", "structure_files", "outcomes", "places", "plots",
-            "standardizing", "workers", "duplicates", "splitting", "summary", "summary_plots",
+            "error_maps", "computing_overlaps", "like_dataset", "structure_files", "outcomes",
+            "places", "plots", "standardizing", "workers", "duplicates", "splitting", "summary",
+            "summary_plots",
         },
         "__init__": set(),
     },

@@ -15,6 +15,7 @@ from deeph_spec.errors import InputError
 
 from deeph_dock.cli.band import band
 from deeph_dock.cli.check import check
+from deeph_dock.cli.compute_overlap import compute_overlap
 from deeph_dock.cli.convert import convert
 from deeph_dock.cli.export import export
 from deeph_dock.cli.generate import generators
@@ -34,7 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, check, split, standardize, export, band):
+for command in (convert, check, compute_overlap, split, standardize, export, band):
     app.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
 app.add_typer(engines)
 app.add_typer(generators)

@@ -7,7 +7,7 @@ The cost is that of the result: no step depends on the number of pairs but linea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deeph_dock.basis import AtomicBasis
 from deeph_dock.integrals.operators import OPERATORS, Image
-from deeph_dock.integrals.radial import Nodes, near_and_far, transform
+from deeph_dock.integrals.radial import near_and_far, transform
 from deeph_dock.integrals.tables import Table, make_table
 
 Real = NDArray[np.float64]
@@ -44,21 +44,58 @@ class TwoCentre:
         self, bases: Mapping[int, AtomicBasis], quantities: Sequence[str] = ("overlap",)
     ) -> None:
         self.bases = dict(bases)
-        near, far = near_and_far(list(self.bases.values()))
-        bras = [_bras(self.bases, nodes) for nodes in (near, far)]
+        self.quantities = tuple(quantities)
+        self._nodes = near_and_far(list(self.bases.values()))
+        self._bras: dict[int, list[list[Real]]] = {}
+        self._kets: dict[tuple[str, int], list[list[list[Image]]]] = {}
         self._tables: dict[tuple[str, int, int], Table] = {}
-        for quantity in quantities:
-            kets = [_kets(self.bases, quantity, nodes) for nodes in (near, far)]
-            for i, first in self.bases.items():
-                for j, second in self.bases.items():
-                    self._tables[quantity, i, j] = make_table(
-                        first,
-                        second,
-                        (bras[0][i], kets[0][j]),
-                        (bras[1][i], kets[1][j]),
-                        near,
-                        far,
-                    )
+
+    def prepare(self, quantity: str, numbers: Iterable[int]) -> None:
+        """Make the tables of some elements now, and not when they are first needed.
+
+        Parameters
+        ----------
+        quantity : str
+            One of those asked for at the beginning, and with positions the overlap.
+        numbers : iterable of int
+            Atomic numbers.
+        """
+        elements = np.unique(np.asarray(list(numbers))).tolist()
+        for name in {quantity, "overlap"} if quantity == "position" else {quantity}:
+            for first in elements:
+                for second in elements:
+                    self._table(name, first, second)
+
+    def _table(self, quantity: str, first: int, second: int) -> Table:
+        """Give a table, from the second time on from memory."""
+        key = quantity, first, second
+        if key not in self._tables:
+            near, far = self._nodes
+            bras, kets = self._bras_of(first), self._kets_of(quantity, second)
+            bases = self.bases[first], self.bases[second]
+            self._tables[key] = make_table(
+                *bases, (bras[0], kets[0]), (bras[1], kets[1]), near, far
+            )
+        return self._tables[key]
+
+    def _bras_of(self, number: int) -> list[list[Real]]:
+        """Transform the shells of an element, at near and far nodes."""
+        if number not in self._bras:
+            self._bras[number] = [
+                [transform(shell, nodes.wavenumbers) for shell in self.bases[number].shells]
+                for nodes in self._nodes
+            ]
+        return self._bras[number]
+
+    def _kets_of(self, quantity: str, number: int) -> list[list[list[Image]]]:
+        """Apply an operator to the shells of an element, at near and far nodes."""
+        if (quantity, number) not in self._kets:
+            images = OPERATORS[quantity].images
+            self._kets[quantity, number] = [
+                [images(shell, nodes.wavenumbers) for shell in self.bases[number].shells]
+                for nodes in self._nodes
+            ]
+        return self._kets[quantity, number]
 
     def blocks(
         self, quantity: str, first: int, second: int, vectors: Real, out: Real | None = None
@@ -81,7 +118,7 @@ class TwoCentre:
         (p, a, b) float64 array, or (3, p, a, b) for position and gradient
             Rows are orbitals of i. Units: `OPERATORS`; position is that from the centre of j.
         """
-        table = self._tables[quantity, first, second]
+        table = self._table(quantity, first, second)
         vectors = np.asarray(vectors, dtype=np.float64).reshape(-1, 3)
         components, height, width = table.shape
         full = (components, len(vectors), height, width)
@@ -115,25 +152,6 @@ class TwoCentre:
         Needs the quantity "gradient".
         """
         return -self.blocks("gradient", first, second, vectors)
-
-
-def _bras(bases: Mapping[int, AtomicBasis], nodes: Nodes) -> dict[int, list[Real]]:
-    """Transform the shells of all elements."""
-    return {
-        number: [transform(shell, nodes.wavenumbers) for shell in basis.shells]
-        for number, basis in bases.items()
-    }
-
-
-def _kets(
-    bases: Mapping[int, AtomicBasis], quantity: str, nodes: Nodes
-) -> dict[int, list[list[Image]]]:
-    """Apply an operator to the shells of all elements."""
-    images = OPERATORS[quantity].images
-    return {
-        number: [images(shell, nodes.wavenumbers) for shell in basis.shells]
-        for number, basis in bases.items()
-    }
 
 
 def _fill(out: NDArray[Any], table: Table, vectors: Real) -> None:
