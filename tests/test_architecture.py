@@ -80,7 +80,11 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
             "deeph_spec", "codes", "discovery", "outcomes", "places", "restarts", "structure_files",
             "writing",
         },
-        "checking": {"deeph_spec", "codes", "discovery", "executors", "proofs", "reference"},
+        "overlap_diagnosis": {"deeph_spec", "basis", "integrals", "proofs"},
+        "checking": {
+            "deeph_spec", "basis", "codes", "discovery", "executors", "integrals",
+            "overlap_diagnosis", "proofs", "reference",
+        },
         "testing": {"deeph_spec", "codes", "electrons", "proofs"},
         "cli": {
             "deeph_spec", *_READ, "bandstructures", "checking", "conversion", "discovery",

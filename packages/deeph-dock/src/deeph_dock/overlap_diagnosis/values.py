@@ -1,0 +1,68 @@
+"""Readings with other numbers: S times a factor, and transposed blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from deeph_dock.overlap_diagnosis.reading import (
+    Int,
+    Problem,
+    Reading,
+    groups,
+    shell_norms,
+    shell_starts,
+)
+
+HARTREE = 27.211386245988
+KNOWN_FACTORS = {
+    2.0: "blocks and their partners added, or S of both spins?",
+    0.5: "halved once too often?",
+    HARTREE: "taken for an energy, Hartree to eV",
+    HARTREE / 2: "taken for an energy, Rydberg to eV",
+    1 / HARTREE: "taken for an energy, eV to Hartree",
+    2 / HARTREE: "taken for an energy, eV to Rydberg",
+}
+
+
+def factors(problem: Problem, rows: Int, reading: Reading) -> Iterator[Reading]:
+    """Try S times a number: that of the on-site blocks, which no place changes."""
+    own = rows[problem.overlap.on_site()[rows]]
+    if reading.factor != 1 or not len(own):
+        return
+    product, square = 0.0, 0.0
+    for group in groups(problem, reading, own):
+        starts = shell_starts(problem, reading, group)
+        expected = shell_norms(group.expected, *starts)
+        product += float((shell_norms(group.stored, *starts) * expected).sum())
+        square += float((expected**2).sum())
+    factor = product / square if square else 1.0
+    if not factor > 0 or abs(factor - 1) < 1e-5:
+        return
+    near = min(KNOWN_FACTORS, key=lambda value: abs(factor / value - 1))
+    known = abs(factor / near - 1) < 1e-3
+    why = f" ({KNOWN_FACTORS[near]})" if known else ""
+    yield reading.but(f"S multiplied by {factor:.6g}{why}", factor=factor)
+
+
+def transposed_blocks(problem: Problem, rows: Int, reading: Reading) -> Iterator[Reading]:
+    """Try blocks whose rows are the orbitals of j."""
+    if not reading.transposed:
+        yield reading.but("blocks are transposed: rows are orbitals of j", transposed=True)
+
+
+def is_identity(problem: Problem) -> bool:
+    """Tell whether S is that of orthogonal orbitals, where the basis is not."""
+    overlap = problem.overlap
+    on_site = overlap.on_site()
+    if on_site.all():
+        return False
+    for rows, stack in overlap.by_shape():
+        off = stack[~on_site[rows]]
+        if np.abs(off).max(initial=0.0) > problem.tolerance:
+            return False
+        own = stack[on_site[rows]]
+        if len(own) and np.abs(own - np.eye(*own.shape[1:])).max() > problem.tolerance:
+            return False
+    return True
