@@ -230,7 +230,8 @@ def check_ion(
             f"{path}: species {label} has atomic number {number}: a synthetic atom (above 200) or "
             "no element; give the basis of a real element"
         )
-    if not (np.isfinite(valence) and 0 < valence <= number):
+    # Hydrogen that saturates surfaces has up to 1.75 electrons.
+    if not (np.isfinite(valence) and 0 < valence < number + 1):
         raise InputError(
             f"{path}: valence charge {valence:g} of {SYMBOLS[number]}, expected 0 to {number}"
         )
