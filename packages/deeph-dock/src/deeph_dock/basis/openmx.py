@@ -18,7 +18,7 @@ The integrals are done in one of two ways:
   1DFFT.EnergyCutoff): 900 equal steps in r by the trapezoidal rule, wavenumbers up to 60/Bohr in
   900 steps. It is faster.
 
-Either differs from OpenMX's overlaps by up to 1.2e-7, of which all but 1e-13 has one reason: OpenMX
+Either differs from OpenMX's overlaps by up to 1.2e-7, of which all but 1e-10 has one reason: OpenMX
 takes the transforms at wavenumbers up to 1e-6/Bohr off those that it has them at (Radial_kmin of
 Set_OLP_Kin.c), and interpolates with slopes of three points, which are poor at steps of 60/900.
 """

@@ -172,7 +172,7 @@ def find_charges(pao: Path, number: int) -> dict[str, float]:
         by its name without ending.
     """
     folder = pao.absolute().parent
-    charges = {}
+    charges: dict[str, float] = {}
     for near in (folder, folder.parent / "VPS"):
         for path in sorted(near.glob(f"{SYMBOLS[number]}_*.vps")):
             found = valence_charge(path)
