@@ -242,6 +242,30 @@ def test_twist(dock: Dock, layer: Path, tmp_path: Path) -> None:
     assert (out / "MoTe2/twist+21.787-0002/POSCAR").exists()
 
 
+def test_twisted_trilayer(dock: Dock, layer: Path, tmp_path: Path) -> None:
+    code, printed, _ = dock(
+        "generate",
+        "twist",
+        layer,
+        tmp_path / "out",
+        "--mn",
+        1,
+        2,
+        "--distance",
+        7.2,
+        "--turns",
+        "010",
+    )
+    assert code == 0
+    assert "Mo21Te42, 63 atoms" in printed
+    made = Structure.read(tmp_path / "out/MoTe2/twist+21.787-010/POSCAR")
+    first, second, third = find_layers(made)
+    assert third.middle - first.middle == pytest.approx(14.4)
+    plane = [np.sort(made.positions[one.atoms, 0]) for one in (first, second, third)]
+    assert plane[0] == pytest.approx(plane[2], abs=1e-9)
+    assert not np.allclose(plane[0], plane[1], atol=0.01)
+
+
 def test_twist_of_two_materials(dock: Dock, layer: Path, tmp_path: Path) -> None:
     other = Structure(LAYER.lattice * [1.01, 1.01, 1], LAYER.positions, [74, 34, 34])
     other.write(tmp_path / "WSe2.vasp")
@@ -249,8 +273,9 @@ def test_twist_of_two_materials(dock: Dock, layer: Path, tmp_path: Path) -> None
     paths = (layer, tmp_path / "WSe2.vasp", tmp_path / "out")
     code, printed, _ = dock("generate", "twist", *paths, *arguments)
     assert code == 0
-    assert "0.0000 degrees, 6 atoms, strain +0.000% of the bottom and -0.990%" in printed
+    assert "0.0000 degrees, 6 atoms" in printed
     found = record(tmp_path / "out/MoTe2-WSe2/twist+0.000")
+    assert found["steps"][0]["top_strain"] == pytest.approx([1 / 1.01 - 1] * 2)
     assert (found["source"]["file"], found["above"]["file"]) == ("MoTe2.vasp", "WSe2.vasp")
     code, printed, _ = dock(
         "generate", "twist", *paths[:2], tmp_path / "dry", *arguments, "--dry-run"
@@ -397,6 +422,8 @@ def test_near_atoms_are_drawn_again(dock: Dock, layer: Path, tmp_path: Path) -> 
             2,
             "add --displacement",
         ),
+        (("twist", "{layer}", "{out}", "--distance", 7, "--turns", "02", "--mn", 1, 2), 2, "in 010"),
+        (("twist", "{layer}", "{out}", "--distance", 7, "--angle", 9, "--turns", "010"), 2, "--mn"),
         (("quasi-1d", "{layer}", "{out}", "--distance", 8, 7), 2, "the lowest, then the highest"),
         (("quasi-1d", "{layer}", "{out}", "--distance", 7, 8, "--cells", 1, 9), 1, "strained"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
     from deeph_dock.cli.generate.making import Steps
     from deeph_dock.structures.match import Match
     from deeph_dock.structures.recording import Step
+
+    class Settings(TypedDict):
+        """What every stack needs."""
+
+        top: Structure
+        match: Match
+        distance: float
+        vacuum: float
+
+
+_TWO = "01"
 
 
 def twist(
@@ -68,6 +79,13 @@ def twist(
         tuple[float, float],
         typer.Option(metavar="X Y", help="Of the top, in units of its own a1 and a2."),
     ] = (0.0, 0.0),
+    turns: Annotated[
+        str,
+        typer.Option(
+            metavar="PATTERN",
+            help="Of all layers from below, with --mn: 1 is turned, and TOP; 010 a trilayer.",
+        ),
+    ] = "01",
     number: Annotated[
         int, typer.Option("-n", "--number", min=1, help="Structures, with --displacement.")
     ] = 1,
@@ -95,6 +113,7 @@ def twist(
 
     if (mn is None) == (angle is None):
         raise typer.BadParameter("give either --mn M N or --angle DEGREES")
+    pattern = _pattern(turns, angle is None, shift)
     if number > 1 and not displacement:
         raise typer.BadParameter(f"--number {number}: all would be equal; add --displacement")
     given, above = read_layers(paths, "twist", flatten)
@@ -110,11 +129,13 @@ def twist(
 
             found = matches(bottom, top, angle or 0.0, tolerance, max_strain, max_atoms, share)
         match = _chosen(found, choose, id, dry_run)
-        step: Step = partial(
-            stack_layers, top=top, match=match, distance=distance, vacuum=vacuum, shift=shift
-        )
+        settings: Settings = {"top": top, "match": match, "distance": distance, "vacuum": vacuum}
+        step: Step = partial(stack_layers, **settings, shift=shift)
+        if mn is not None and turns != _TWO:
+            step = partial(stack_pattern, **settings, mn=mn, pattern=pattern)
         steps = (("twist", step), *perturbed(displacement, distribution.value))
         name = f"twist{round(match.angle, 3) + 0.0:+.3f}"  # not -0.000
+        name += f"-{turns}" * (turns != _TWO)
         return {name: steps} if number == 1 else numbered([steps] * number, f"{name}-")
 
     options = {
@@ -124,6 +145,7 @@ def twist(
         "share": share,
         "vacuum": vacuum,
         "shift": list(shift),
+        "turns": turns,
         "displacement": displacement,
         "distribution": distribution.value,
     }
@@ -141,6 +163,17 @@ def twist(
         above=above,
     )
     generate(ask, plan, given)
+
+
+def _pattern(text: str, exact: bool, shift: tuple[float, float]) -> list[bool]:
+    """Understand --turns."""
+    if len(text) < 2 or set(text) != {"0", "1"}:
+        raise typer.BadParameter(f"--turns '{text}': expected 0 and 1 for each layer, as in 010")
+    if text != _TWO and not exact:
+        raise typer.BadParameter("--turns: of exact common cells; give --mn M N, not --angle")
+    if text != _TWO and any(shift):
+        raise typer.BadParameter("--shift: of two layers; leave it out with --turns")
+    return [digit == "1" for digit in text]
 
 
 def _chosen(found: list[Match], number: int, id: str, dry_run: bool) -> Match:
@@ -183,3 +216,43 @@ def stack_layers(
 
     made = stacked(structure, top, match, distance, vacuum, shift)
     return made, {**match.facts(), "distance": distance, "shift": list(shift)}
+
+
+def stack_pattern(
+    structure: Structure,
+    rng: Generator,
+    top: Structure,
+    match: Match,
+    distance: float,
+    vacuum: float,
+    mn: tuple[int, int],
+    pattern: list[bool],
+) -> tuple[Structure, dict[str, Any]]:
+    """Stack several layers, as a step; nothing about it is random.
+
+    Parameters
+    ----------
+    structure, top : Structure
+        The layers that are not turned, and those that are.
+    rng : numpy.random.Generator
+        Not used.
+    match : Match
+        Of both, for the record.
+    distance : float
+        Between the middle planes of neighbours, Å.
+    vacuum, mn
+        Of `deeph_dock.structures.twist.twisted_layers`.
+    pattern : list of bool
+        Which layers are turned, from below.
+
+    Returns
+    -------
+    Structure, dict
+        The stack, and how it is made.
+    """
+    from deeph_dock.structures.twist import twisted_layers
+
+    layers = [top if turned else structure for turned in pattern]
+    distances = [distance] * (len(layers) - 1)
+    made = twisted_layers(layers, pattern, *mn, distances, vacuum)
+    return made, {**match.facts(), "distance": distance, "turned": pattern}
