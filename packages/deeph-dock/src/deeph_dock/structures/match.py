@@ -81,10 +81,14 @@ class Match:
         }
 
     def __str__(self) -> str:
-        bottom, top = (max(strains, key=abs) for strains in (self.bottom_strain, self.top_strain))
+        bottom, top = (
+            100
+            * (round((low if abs(low) > abs(high) else high), 9) + 0.0)  # + 0.0: no sign of a zero
+            for low, high in (self.bottom_strain, self.top_strain)
+        )
         return (
             f"{self.angle:.4f} degrees, {self.atoms} atoms, "
-            f"strain {bottom:+.3%} of the bottom and {top:+.3%} of the top"
+            f"strain {bottom:+.3g} % of the bottom and {top:+.3g} % of the top"
         )
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import product
 
 import numpy as np
 from deeph_spec.errors import InputError
@@ -33,6 +32,10 @@ ANGLE_ROUNDING = 1e-7
 """Degrees that cannot be told from 0."""
 STRAIN_ROUNDING = 1e-9
 """Strain that cannot be told from 0."""
+PIECE = 256
+"""Vectors of the bottom that are compared with the top's at once, for the sake of memory."""
+WORTHWHILE = 0.9
+"""How much less strain a larger cell must have to be named."""
 
 
 def matches(
@@ -64,8 +67,7 @@ def matches(
     Returns
     -------
     list of Match
-        The smallest cell first; each further one has more atoms and less strain than those
-        before it.
+        The smallest cell first; each further one has more atoms and at least a tenth less strain.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def matches(
         return found
     asked = (
         f"no common cell of {bottom.formula} and {top.formula} at {angle:g} +- {tolerance:g} "
-        f"degrees with strain up to {max_strain:.3%} and {max_atoms} atoms"
+        f"degrees with strain up to {100 * max_strain:.3g} % and {max_atoms} atoms"
     )
     loose = tolerance, max_strain
     while not found and loose != (180.0, LARGEST_STRAIN):
@@ -129,7 +131,7 @@ def _search(
     strain = max(max_strain, STRAIN_ROUNDING)
     found: list[Match] = []
     done, limit = 0, 16 * max(map(len, layers))
-    while done < max_atoms and (not found or strain > STRAIN_ROUNDING):
+    while done < max_atoms:
         limit = min(limit, max_atoms)
         level = [
             match_of(*layers, lower, upper, share)
@@ -139,9 +141,11 @@ def _search(
         ]
         level.sort(key=lambda m: (m.atoms, round(m.strain, 9), abs(_turn(m.angle - angle))))
         for match in level:
-            if not found or match.strain < strain - STRAIN_ROUNDING:
+            if match.strain <= strain:
                 found.append(match)
-                strain = max(match.strain, STRAIN_ROUNDING)
+                strain = max(match.strain * WORTHWHILE, STRAIN_ROUNDING)
+                if match.strain <= STRAIN_ROUNDING:
+                    return found
         done, limit = limit, 2 * limit
     return found
 
@@ -172,18 +176,18 @@ def _cells(
         expected = _rotated(vectors, -turn) @ inverse
         # The turn of the first vector differs from that of the cell by up to the strain.
         reaches = 2.1 * strain / (1 - strain) * np.linalg.norm(vectors, axis=1) + 1e-6
-        for rows, images in _near(expected, reaches, inverse):
-            lower = np.stack(np.broadcast_arrays(first, seconds[rows]), axis=1)
-            upper = np.stack(np.broadcast_arrays(image, images), axis=1)
-            cells = _determinants(lower), _determinants(upper)
-            atoms = cells[0] * len(bottom) + cells[1] * len(top)
-            fits = (cells[1] > 0) & (atoms > sizes[0]) & (atoms <= sizes[1])
-            lower, upper = lower[fits], upper[fits]
-            mapping = mapping_of(lower @ bottom.lattice, upper @ top.lattice)
-            turns, small, large = rotation_and_stretches(mapping)
-            off = np.abs((turns - angle + np.pi) % (2 * np.pi) - np.pi)
-            good = (off <= tolerance) & (np.maximum(large - 1, 1 - small) <= strain)
-            yield from zip(lower[good], upper[good], strict=True)
+        rows, images = _near(expected, reaches, inverse)
+        lower = np.stack(np.broadcast_arrays(first, seconds[rows]), axis=1)
+        upper = np.stack(np.broadcast_arrays(image, images), axis=1)
+        cells = _determinants(lower), _determinants(upper)
+        atoms = cells[0] * len(bottom) + cells[1] * len(top)
+        fits = (cells[1] > 0) & (atoms > sizes[0]) & (atoms <= sizes[1])
+        lower, upper = lower[fits], upper[fits]
+        mapping = mapping_of(lower @ bottom.lattice, upper @ top.lattice)
+        turns, small, large = rotation_and_stretches(mapping)
+        off = np.abs((turns - angle + np.pi) % (2 * np.pi) - np.pi)
+        good = (off <= tolerance) & (np.maximum(large - 1, 1 - small) <= strain)
+        yield from zip(lower[good], upper[good], strict=True)
 
 
 def _coincidences(
@@ -199,22 +203,50 @@ def _coincidences(
     bottom, top = layers
     points = _points(bottom.lattice, reach)
     points = points[(points[:, 0] > 0) | ((points[:, 0] == 0) & (points[:, 1] > 0))]
-    vectors = points @ bottom.lattice
-    lengths = np.linalg.norm(vectors, axis=1)
-    inverse = _inverse(top.lattice)
-    expected = _rotated(vectors, -angle) @ inverse
     sideways = min(tolerance + math.asin(strain) * 1.01, math.pi)
-    reaches = (strain / (1 - strain) + sideways * (1 + 2 * strain)) * lengths + 1e-6
-    firsts, images = [points[:0]], [points[:0]]
-    for rows, near in _near(expected, reaches, inverse):
-        turned = _rotated(near @ top.lattice, angle)
-        stretch = lengths[rows] / np.maximum(np.linalg.norm(turned, axis=1), 1e-12)
+    ring = _by_length(_points(top.lattice, reach * (1 + 1e-6) / (1 - strain)), top.lattice)
+    inverse = _inverse(top.lattice)
+    found = [(points[:0], points[:0])]
+    for start in range(0, len(points), PIECE):
+        piece = points[start : start + PIECE]
+        vectors = piece @ bottom.lattice
+        lengths = np.linalg.norm(vectors, axis=1)
+        if math.pi * strain > (strain + sideways) ** 2:
+            reaches = (strain / (1 - strain) + sideways * (1 + 2 * strain)) * lengths + 1e-6
+            rows, images = _near(_rotated(vectors, -angle) @ inverse, reaches, inverse)
+        else:
+            rows, images = _of_length(ring, lengths, strain)
+        turned = _rotated(images @ top.lattice, angle)
+        stretch = lengths[rows] / np.maximum(np.linalg.norm(turned, axis=1), 1e-12) - 1
         cross = turned[:, 0] * vectors[rows, 1] - turned[:, 1] * vectors[rows, 0]
         off = np.abs(np.arctan2(cross, np.sum(turned * vectors[rows], axis=1)))
-        good = (np.abs(stretch - 1) <= strain * (1 + 1e-9)) & (off <= sideways)
-        firsts.append(points[rows[good]])
-        images.append(near[good])
-    return np.concatenate(firsts), np.concatenate(images)
+        # Strain e lengthens and turns a vector by e at most, and by both together no more.
+        good = np.hypot(stretch, np.maximum(off - tolerance, 0.0)) <= strain * 1.01 / (1 - strain)
+        found.append((piece[rows[good]], images[good]))
+    firsts, partners = zip(*found, strict=True)
+    return np.concatenate(firsts), np.concatenate(partners)
+
+
+def _by_length(points: Whole, lattice: Real) -> tuple[Whole, Real]:
+    """Sort lattice points by their distance from the origin, and give both."""
+    lengths = np.linalg.norm(points @ lattice, axis=1)
+    order = np.argsort(lengths, kind="stable")
+    return points[order], lengths[order]
+
+
+def _of_length(ring: tuple[Whole, Real], lengths: Real, strain: float) -> tuple[Whole, Whole]:
+    """Give, of sorted points, those whose length is a given one but for the strain."""
+    points, sorted_lengths = ring
+    first = np.searchsorted(sorted_lengths, lengths / (1 + strain) * (1 - 1e-9), "left")
+    last = np.searchsorted(sorted_lengths, lengths / (1 - strain) * (1 + 1e-9), "right")
+    rows, number = _counted(last - first)
+    return rows, points[first[rows] + number]
+
+
+def _counted(counts: Whole) -> tuple[Whole, Whole]:
+    """Give (i, 0), (i, 1), ... (i, counts[i] - 1) for every i, as two arrays."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _points(lattice: Real, reach: float) -> Whole:
@@ -225,26 +257,31 @@ def _points(lattice: Real, reach: float) -> Whole:
     return points[np.linalg.norm(points @ lattice, axis=1) <= reach]
 
 
-def _near(expected: Real, reaches: Real, inverse: Real) -> Iterator[tuple[Whole, Whole]]:
-    """Yield lattice points near given ones: numbers of those, and the points, in pieces.
+def _near(expected: Real, reaches: Real, inverse: Real) -> tuple[Whole, Whole]:
+    """Give the lattice points near given ones.
 
     Parameters
     ----------
     expected : (p, 2) float64 array
         In units of the lattice vectors.
     reaches : (p,) float64 array
-        How far to look, Å; somewhat more is given.
+        How far to look, Å; the parallelogram around the circle is given.
     inverse : (2, 2) float64 array
         Of the lattice.
+
+    Returns
+    -------
+    rows : (c,) int64 array
+        Of the given ones.
+    points : (c, 2) int64 array
+        Near them.
     """
-    widths = reaches[:, None] * np.linalg.norm(inverse, axis=0) + 0.5
-    nearest = np.rint(expected)
-    offset = expected - nearest
-    steps = np.floor(widths.max(axis=0, initial=0.0)).astype(int)
-    for step in product(*(range(-s, s + 1) for s in steps)):
-        rows = np.flatnonzero((np.abs(np.array(step) - offset) <= widths).all(axis=1))
-        if len(rows):
-            yield rows, (nearest[rows] + step).astype(np.int64)
+    widths = reaches[:, None] * np.linalg.norm(inverse, axis=0)
+    first = np.ceil(expected - widths).astype(np.int64)
+    counts = np.floor(expected + widths).astype(np.int64) - first + 1
+    rows, number = _counted(counts[:, 0] * counts[:, 1])  # none is negative: widths are positive
+    steps = np.stack(np.divmod(number, np.maximum(counts[rows, 1], 1)), axis=1)
+    return rows, first[rows] + steps
 
 
 def _second_vectors(first: Whole, lattice: Real, cells: tuple[int, int]) -> Whole:
