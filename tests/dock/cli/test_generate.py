@@ -422,7 +422,7 @@ def test_near_atoms_are_drawn_again(dock: Dock, layer: Path, tmp_path: Path) -> 
             2,
             "add --displacement",
         ),
-        (("twist", "{layer}", "{out}", "--distance", 7, "--turns", "02", "--mn", 1, 2), 2, "in 010"),
+        (("twist", "{layer}", "{out}", "--distance", 7, "--turns", "02", "--mn", 1, 2), 2, "010"),
         (("twist", "{layer}", "{out}", "--distance", 7, "--angle", 9, "--turns", "010"), 2, "--mn"),
         (("quasi-1d", "{layer}", "{out}", "--distance", 8, 7), 2, "the lowest, then the highest"),
         (("quasi-1d", "{layer}", "{out}", "--distance", 7, 8, "--cells", 1, 9), 1, "strained"),
