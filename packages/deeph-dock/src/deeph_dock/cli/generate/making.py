@@ -280,7 +280,8 @@ def _finish(ask: Ask, outcomes: Sequence[Outcome], total: int, sources: int, top
         typer.echo(f"{len(new)} structure{plural}{of} {verb}{where}: {_sizes(new)}")
     same = sum(outcome.status == "skipped" for outcome in outcomes)
     if same:
-        typer.echo(f"{same} of these structures were there already, the same: left as they are")
+        plural = "s were" if same > 1 else " was"
+        typer.echo(f"{same} structure{plural} there already, made in the same way")
     if ask.dry_run:
         typer.echo(f"nothing was written to {top} (dry run)")
     print_failures(outcomes)
