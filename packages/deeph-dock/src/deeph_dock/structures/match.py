@@ -83,7 +83,7 @@ class Match:
     def __str__(self) -> str:
         bottom, top = (
             100
-            * (round((low if abs(low) > abs(high) else high), 9) + 0.0)  # + 0.0: no sign of a zero
+            * (round((low if abs(low) > abs(high) else high), 7) + 0.0)  # + 0.0: no sign of a zero
             for low, high in (self.bottom_strain, self.top_strain)
         )
         return (

@@ -30,8 +30,8 @@ from deeph_dock.structures.match import (
 
 ANGLE_ROUNDING = 1e-7
 """Degrees that cannot be told from 0."""
-STRAIN_ROUNDING = 1e-9
-"""Strain that cannot be told from 0."""
+STRAIN_ROUNDING = 1e-6
+"""Strain that cannot be told from 0: lattice vectors of six or seven decimals leave as much."""
 PIECE = 256
 """Vectors of the bottom that are compared with the top's at once, for the sake of memory."""
 WORTHWHILE = 0.9
