@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from ase.units import Bohr, Hartree
-from deeph_dock.basis.gaussian import gaussian_basis
-from deeph_dock.codes.pyscf.integrals import assembled, image_integrals, near_pairs, reaches
+from deeph_dock.basis.gaussian import gaussian_basis, reaches
+from deeph_dock.codes.pyscf.integrals import assembled, image_integrals, near_pairs
+from deeph_dock.codes.pyscf.integrals import reaches as reaches_of_run
 from deeph_dock.codes.pyscf.orbitals import Orbitals, read_orbitals
 from deeph_dock.engines.pyscf import Settings, build
 from deeph_dock.integrals.assembly import compute
@@ -28,7 +29,7 @@ METHANE = (
 )
 HYDROGEN_BROMIDE = ([35, 1], [[0, 0, 0], [0.3, 0.4, 1.3]])
 OXYGEN = ([8, 8], [[0, 0, 0], [0.3, -0.5, 1.05]])
-SULPHIDE = ([42, 16], [[0, 0, 0], [0.3, 0.9, -2.2]])
+MOLYBDENUM = ([42, 42], [[0, 0, 0], [0.3, 0.9, -2.2]])
 FCC = 3.567 / 2 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
 
 
@@ -64,7 +65,7 @@ def largest_difference(
         (METHANE, "sto-3g", 1),
         (OXYGEN, "cc-pvqz", 4),
         (HYDROGEN_BROMIDE, "def2-svp", 2),  # exponents up to 1e5
-        (SULPHIDE, "gth-dzvp-molopt-sr", 3),
+        (MOLYBDENUM, "gth-dzvp-molopt-sr", 3),
     ],
 )
 def test_overlaps_are_those_of_pyscf(molecule, basis, highest):
@@ -81,7 +82,7 @@ def test_so_are_kinetic_energies_gradients_and_positions():
     from pyscf.data.nist import HARTREE2EV
     from pyscf.lib import param
 
-    structure = structure_of(*WATER)
+    structure = structure_of(*OXYGEN)
     mol = build(structure, crystal=False, settings=Settings(basis="6-31g*"))
     orbitals = read_orbitals(mol)
     engine = engine_for(structure, "6-31g*", "overlap", "kinetic", "gradient", "position")
@@ -116,24 +117,39 @@ def test_blocks_of_a_crystal_are_those_of_pyscf_and_none_is_left_out():
     engine = engine_for(structure, basis, "overlap")
     lattice = FCC / param.BOHR
 
-    def own(smallest: float) -> Any:
-        reach = reaches(mol, orbitals, smallest)
-        positions = structure.positions / param.BOHR
-        pairs = near_pairs(lattice, positions, orbitals.numbers, reach, 3)
-        return assembled(
-            pairs,
-            orbitals,
-            lambda cells: orbitals.arranged(image_integrals(mol, "int1e_ovlp", cells @ lattice)),
-        )
-
-    theirs = own(1e-10)
+    reach = reaches_of_run(mol, orbitals, 1e-10)
+    positions = structure.positions / param.BOHR
+    theirs = assembled(
+        near_pairs(lattice, positions, orbitals.numbers, reach, 3),
+        orbitals,
+        lambda cells: orbitals.arranged(image_integrals(mol, "int1e_ovlp", cells @ lattice)),
+    )
     pairs = touching_pairs(structure, engine.bases)
     found = compute(structure, engine, pairs)
     shared = found.on_pairs(theirs.atom_pairs, theirs.chunk_shapes)
     assert len(found) > len(theirs) == 1866
     assert np.abs(shared.entries - theirs.entries).max() < 1e-9
     # All that PySCF leaves out is as small as it says.
+    distances = np.linalg.norm(structure.pair_vectors(pairs), axis=1)
+    near = pairs[distances <= reaches(engine.bases)[6, 6]]
+    assert np.array_equal(near, theirs.atom_pairs)
     only_here = theirs.rows_of(found.atom_pairs) < 0
     assert len(found) - only_here.sum() == len(theirs)
     smallest = [np.abs(found.block(int(row))).max() for row in np.flatnonzero(only_here)]
     assert max(smallest) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("numbers", "basis"),
+    [((8, 1), "def2-svp"), ((6, 35), "sto-3g"), ((42, 16), "gth-szv-molopt-sr")],
+)
+def test_atoms_reach_as_far_as_in_a_run(numbers, basis):
+    from pyscf.lib import param
+
+    structure = structure_of(numbers, [[0, 0, 0], [0, 0, 2]])
+    mol = build(structure, crystal=False, settings=Settings(basis=basis))
+    expected = reaches_of_run(mol, read_orbitals(mol), 1e-8)
+    found = reaches({number: gaussian_basis(basis, number) for number in numbers}, 1e-8)
+    assert found.keys() == expected.keys()
+    for pair, distance in expected.items():
+        assert found[pair] / param.BOHR == pytest.approx(distance, abs=2e-6)

@@ -16,8 +16,9 @@ all else: Gauss-Legendre in intervals that double from the tightest primitive ou
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ from deeph_dock.basis import AtomicBasis, Real, Shell
 
 LEFT_OUT = 1e-9
 """Norm of the part of an orbital beyond its cutoff, relative to the whole."""
+SMALLEST_OVERLAP = 1e-10
+"""Pairs of atoms that cannot overlap by more have no block, as in ``dock run pyscf``."""
+_STEP, _FARTHEST = 0.25, 80.0  # Bohr: distances at which overlaps are looked at
 _NODES = 32  # of each interval
 _FIRST = 0.5  # length of the first interval, of 1/sqrt(largest exponent)
 _SAMPLES = 8192
@@ -107,6 +111,53 @@ def gaussian_basis(name: str, number: int, core: str | None = None) -> AtomicBas
         valence=float(mol.atom_charge(0)),
         facts={"core": core},
     )
+
+
+def reaches(
+    bases: Mapping[int, AtomicBasis], smallest: float = SMALLEST_OVERLAP
+) -> dict[tuple[int, int], float]:
+    """Find how far from each other atoms have blocks in crystals of ``dock run pyscf``.
+
+    The sums of cutoffs reach farther: they bound the error of every overlap, not that of the most
+    diffuse ones, and lead to more than twice as many pairs.
+
+    Parameters
+    ----------
+    bases : mapping of int to AtomicBasis
+        Of one Gaussian basis set.
+    smallest : float
+        Overlap below which two orbitals count as apart.
+
+    Returns
+    -------
+    dict
+        For each two atomic numbers the largest distance of a pair, Å.
+    """
+    return {
+        (first, second): _reach(bases[first].source, *sorted((first, second)), smallest)
+        for first in bases
+        for second in bases
+    }
+
+
+@lru_cache(maxsize=1024)
+def _reach(name: str, first: int, second: int, smallest: float) -> float:
+    """Look at overlaps in steps of `_STEP` for the last that is not too small."""
+    from pyscf.gto import Mole, intor_cross
+    from pyscf.lib import param
+
+    distances = np.arange(_STEP, _FARTHEST + _STEP, _STEP)
+    mols = []
+    for number, places in ((first, np.zeros(1)), (second, distances)):
+        mol = Mole()
+        mol.atom = [(SYMBOLS[number], (0.0, 0.0, z)) for z in places.tolist()]
+        mol.basis, mol.unit, mol.spin, mol.verbose = name, "Bohr", None, 0
+        mols.append(mol.build(False, False))
+    overlaps = np.abs(intor_cross("int1e_ovlp_sph", *mols))
+    largest = overlaps.reshape(len(overlaps), len(distances), -1).max(axis=(0, 2))
+    last = np.flatnonzero(largest >= smallest)
+    farthest = float(distances[last[-1]]) if len(last) else 0.0
+    return (farthest + 1e-6) * float(param.BOHR)  # so that a pair and its partner never differ
 
 
 def shells_of(contractions: Sequence[Contraction]) -> list[Shell]:
