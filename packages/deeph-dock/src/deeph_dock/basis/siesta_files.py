@@ -29,8 +29,9 @@ Real = NDArray[np.float64]
 _SAME_RADIUS = 1e-6
 # Of the largest value: a table that does not end in zero has lost its end.
 _ZERO_AT_END = 1e-3
-# Bohr; the longest ones in use are about 15.
-_LONGEST = 100.0
+# Bohr; radii in use are 0.5 to 15.
+_SHORTEST, _LONGEST = 0.01, 100.0
+_LARGEST = 1e12  # Bohr^(-3/2 - l)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +133,10 @@ def check_orbital(
     table = np.asarray(values, dtype=np.float64)
     if len(table) != grid[0]:
         raise InputError(f"{where}: {len(table)} values, npts says {grid[0]}")
-    if not np.isfinite(table).all():
-        raise InputError(f"{where}: value {np.argmin(np.isfinite(table)) + 1} is not a number")
+    possible = np.abs(table) < _LARGEST
+    if not possible.all():
+        row = int(np.argmin(possible))
+        raise InputError(f"{where}: value {row + 1} is {table[row]:g}, expected a number")
     if radii is not None:
         same = np.abs(radii - np.linspace(0, cutoff, len(table))) <= _SAME_RADIUS * cutoff
         if not same.all():
@@ -170,13 +173,13 @@ def check_grid(where: str, grid: tuple[int, float, float]) -> float:
     Raises
     ------
     InputError
-        If not 0 < cutoff = (npts - 1) delta with at least four points.
+        If not cutoff = (npts - 1) delta with at least four points, or the radius cannot be.
     """
     points, delta, cutoff = grid
-    if not (0 < cutoff < _LONGEST and points >= 4):
+    if not (_SHORTEST < cutoff < _LONGEST and points >= 4):
         raise InputError(
             f"{where}: npts {points}, cutoff {cutoff:g}, expected at least 4 points and a radius "
-            f"in Bohr between 0 and {_LONGEST:g}"
+            f"in Bohr between {_SHORTEST:g} and {_LONGEST:g}"
         )
     if not abs((points - 1) * delta - cutoff) <= _SAME_RADIUS * cutoff:
         raise InputError(
