@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from deeph_spec.blocks import BlockMatrix
@@ -22,8 +23,10 @@ from deeph_spec.errors import InputError
 from deeph_spec.system import SystemInfo
 from deeph_spec.validation import Finding, consistency_findings, validate_folder
 
+from deeph_dock.basis.folder import Request as Bases
 from deeph_dock.codes import Eigenvalues, Found, load
 from deeph_dock.executors import describe_loss, each
+from deeph_dock.overlap_diagnosis import Agreement
 from deeph_dock.proofs import (
     TELLING_OVERLAP,
     EigenvalueDeviation,
@@ -32,6 +35,10 @@ from deeph_dock.proofs import (
     two_centre,
 )
 from deeph_dock.reference import REFERENCE_FILE, read_reference
+
+if TYPE_CHECKING:
+    from deeph_dock.basis import AtomicBasis
+    from deeph_dock.overlap_diagnosis.reading import Engine
 
 TWO_CENTRE_LIMITS = {
     "SIESTA": 1e-6,
@@ -57,6 +64,8 @@ OPERATIONS_AT_MOST = 2e8
 """k-points times orbitals^3 spent on eigenvalues, unless all are asked for; about a second."""
 ORBITALS_AT_MOST = 2000
 """Cells with more orbitals are diagonalised only if it is asked for."""
+READABLE = {"E06", "E22", "E31", "E32"}
+"""Broken rules that overlaps of the basis may explain."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +82,15 @@ class Task:
         The raw calculation, if it is to be compared with.
     sample : bool
         Whether large structures are checked on a part of their pairs and k-points.
+    bases : Bases or None
+        The basis that S is recomputed from.
     """
 
     id: str
     path: Path
     run: Found | None = None
     sample: bool = True
+    bases: Bases | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,8 @@ class Row:
         The same in the code's own files, before the converter averaged partners.
     eigenvalues : EigenvalueDeviation or None
         eV.
+    basis : Agreement or None
+        S against that of the basis.
     failures : tuple of str
         Proofs that failed, one line each.
     notes : tuple of str
@@ -120,6 +134,7 @@ class Row:
     hermitian_hamiltonian: float | None = None
     hermitian_source: float | None = None
     eigenvalues: EigenvalueDeviation | None = None
+    basis: Agreement | None = None
     failures: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -139,6 +154,8 @@ class Row:
         """Give the row as plain objects, for JSON."""
         document = asdict(self)
         document.pop("trace")
+        if self.basis is not None:
+            document["basis"] |= {"ok": self.basis.ok, "looks_like": self.basis.looks_like}
         return document | {"ok": self.ok}
 
 
@@ -199,6 +216,8 @@ def _proved(task: Task, row: Row) -> Row:
     for matrix in (overlap, hamiltonian):
         if matrix is not None:
             row = replace(row, pairs=max(row.pairs or 0, len(matrix)))
+    if overlap is not None and {finding.rule for finding in row.errors} <= READABLE:
+        row = _with_basis(row, task, folder, overlap)
     if row.errors:
         return row  # the proofs presume that the files are as the format says
     if overlap is not None:
@@ -241,6 +260,31 @@ def _with_overlap(row: Row, task: Task, folder: StructureFolder, overlap: BlockM
         notes.append(f"two-centre rule: {result.checked} of {result.available} pairs (--full: all)")
     row = replace(row, two_centre=result, failures=tuple(failures), notes=tuple(notes))
     return _with_hermitian(row, "overlap", overlap)
+
+
+def _with_basis(row: Row, task: Task, folder: StructureFolder, overlap: BlockMatrix) -> Row:
+    """Add the comparison of S with that of the basis."""
+    if task.bases is None:
+        return row
+    from deeph_dock.overlap_diagnosis import examine
+
+    elements = tuple(np.unique(folder.structure.numbers).tolist())
+    bases, engine = _engine(task.bases, elements)
+    agreement = examine(folder.structure, folder.info.orbital_map, overlap, bases, engine)
+    failures, notes = row.failures, row.notes
+    if not agreement.ok:
+        failures += (f"basis: {agreement}",)
+    return replace(row, basis=agreement, failures=failures, notes=(*notes, *agreement.notes))
+
+
+@lru_cache(maxsize=8)
+def _engine(request: Bases, elements: tuple[int, ...]) -> tuple[dict[int, AtomicBasis], Engine]:
+    """Read the bases of some elements and tabulate their integrals, once for all structures."""
+    from deeph_dock.basis.folder import read_bases
+    from deeph_dock.integrals.two_centre import TwoCentre as Integrals
+
+    bases = read_bases(request, elements)
+    return bases, Integrals(bases)
 
 
 def _with_hermitian(row: Row, name: str, matrix: BlockMatrix) -> Row:
@@ -339,6 +383,32 @@ def run(
             yield Row(task.id, failures=(describe_loss(result),))
         else:
             yield result
+
+
+def check_bases(dataset_paths: Mapping[str, Path], bases: Bases) -> None:
+    """Read the bases that the first structure needs, to refuse wrong ones before any work.
+
+    Parameters
+    ----------
+    dataset_paths : mapping
+        Folder of each structure.
+    bases : Bases
+        Where the bases are.
+
+    Raises
+    ------
+    InputError
+        If there are none, an element has two, or none, or a file is damaged.
+    """
+    from deeph_dock.basis.folder import read_bases
+
+    for id, path in dataset_paths.items():
+        try:
+            numbers = StructureFolder(path, id).structure.numbers
+        except InputError:
+            continue  # said when the structure is checked
+        read_bases(bases, np.unique(numbers).tolist())
+        return
 
 
 def runs_by_id(source: Path, ids: Iterable[str]) -> Mapping[str, Found]:

@@ -14,6 +14,7 @@ from deeph_dock.cli.reports import print_trace, some
 if TYPE_CHECKING:
     from deeph_spec.validation import Finding
 
+    from deeph_dock.basis.folder import Request as Bases
     from deeph_dock.checking import Row
 
 NAMES_AT_MOST = 4
@@ -34,6 +35,31 @@ def check(
         typer.Option(
             metavar="SRC",
             help="The raw calculations to compare eigenvalues with. [eigval_dft.h5 of each folder]",
+        ),
+    ] = None,
+    basis: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--basis",
+            metavar="DIR",
+            help="Recompute S from this basis: folder or file of SIESTA .ion, .ion.xml, .ion.nc; "
+            "OpenMX .pao; ABACUS .orb; or a Gaussian basis set by name; several times if need be.",
+        ),
+    ] = None,
+    orbitals: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--orbitals",
+            metavar="NAME",
+            help="Orbitals of an element in OpenMX's files, such as Mo7.0-s3p2d1; once for each.",
+        ),
+    ] = None,
+    quadrature: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How radial integrals are done: exact, or by the code's own grid: siesta, openmx, "
+            "abacus:100. [exact]",
         ),
     ] = None,
     summary: Annotated[
@@ -64,12 +90,16 @@ def check(
 
     Proofs: the overlap obeys the two-centre rule (orbital order, signs and lattice vectors are
     right), H and S are Hermitian, and the eigenvalues of H and S are those the DFT code printed.
-    Exit code 1 if anything fails.
+    With --basis S is recomputed from the radial functions of the code; where it differs, the first
+    pair is named and what it looks like: units, orbitals, signs, R, atoms. Exit code 1 if anything
+    fails.
 
     With --summary: elements, shells, spin, sizes, reach and decay of H and S, copies, and what is
     mixed that should not be. Exit code 1 if a structure cannot be read.
 
     Example: dock check data
+
+    Example: dock check data --basis ions
 
     Example: dock check data --summary --plot summary.png
     """
@@ -77,6 +107,10 @@ def check(
 
     if summary and runs is not None:
         raise typer.BadParameter("--runs compares eigenvalues, which --summary does not look at")
+    if summary and basis:
+        raise typer.BadParameter("--basis recomputes S, which --summary does not do")
+    if (orbitals or quadrature) and not basis:
+        raise typer.BadParameter("--orbitals and --quadrature need --basis")
     if summary:
         from deeph_dock.cli.summary import summarise
         from deeph_dock.workers import Request
@@ -86,7 +120,8 @@ def check(
         return
     if plot is not None:
         raise typer.BadParameter("--plot needs --summary")
-    folders, rows = _check_all(dataset, runs, full, jobs, executor, scheduler)
+    bases = _bases(basis, quadrature, orbitals)
+    folders, rows = _check_all(dataset, runs, bases, full, jobs, executor, scheduler)
     order = {id: number for number, id in enumerate(folders)}
     rows.sort(key=lambda row: order[row.id])
     common = dataset_findings(dataset)
@@ -108,13 +143,31 @@ def check(
         raise typer.Exit(1)
 
 
+def _bases(
+    basis: Sequence[str] | None, quadrature: str | None, orbitals: Sequence[str] | None
+) -> Bases | None:
+    """Understand --basis and what belongs to it."""
+    if not basis:
+        return None
+    from deeph_dock.basis.folder import Request as Bases
+
+    sources = tuple(str(Path(name).absolute()) if Path(name).exists() else name for name in basis)
+    return Bases(sources, quadrature or "exact", tuple(orbitals or ()))
+
+
 def _check_all(
-    dataset: Path, runs: Path | None, full: bool, jobs: int, kind: str, scheduler: str
+    dataset: Path,
+    runs: Path | None,
+    bases: Bases | None,
+    full: bool,
+    jobs: int,
+    kind: str,
+    scheduler: str,
 ) -> tuple[Mapping[str, Path], list[Row]]:
     """Find the structures and check them all."""
     from deeph_spec.dataset import structure_paths
 
-    from deeph_dock.checking import Task, run, runs_by_id
+    from deeph_dock.checking import Task, check_bases, run, runs_by_id
     from deeph_dock.cli.progress import with_progress
     from deeph_dock.workers import Request, workers
 
@@ -123,7 +176,9 @@ def _check_all(
             dataset, runs = dataset.absolute(), runs and runs.absolute()
         folders = structure_paths(dataset)
         raw = runs_by_id(runs, folders) if runs is not None else {}
-        tasks = [Task(id, path, raw.get(id), not full) for id, path in folders.items()]
+        if bases is not None:
+            check_bases(folders, bases)
+        tasks = [Task(id, path, raw.get(id), not full, bases) for id, path in folders.items()]
         pool = pool.for_items(len(tasks))
         rows = run(tasks, pool.make, pool.at_once)
         return folders, list(with_progress(rows, len(tasks), "checking"))
@@ -147,13 +202,19 @@ def _print_table(rows: Sequence[Row]) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for title in ("two-\ncentre", "Hermitian\nS / H (eV)", "eigenvalues\n(meV)"):
         table.add_column(title, justify="right", no_wrap=True)
+    with_basis = any(row.basis is not None for row in rows)
+    if with_basis:
+        table.add_column("S of\nbasis", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in shown:
-        table.add_row(*_cells(row), "[green]ok[/]" if row.ok else "[bold red]FAILED[/]")
+        last = [_number(_basis_difference([row]))] if with_basis else []
+        verdict = "[green]ok[/]" if row.ok else "[bold red]FAILED[/]"
+        table.add_row(*_cells(row), *last, verdict)
     if len(shown) < len(rows):
         names = {row.id for row in shown}
         hidden = [row for row in rows if row.id not in names]
-        table.add_row(*_worst(hidden), "ok" if all(row.ok for row in hidden) else "FAILED")
+        last = [_number(_basis_difference(hidden))] if with_basis else []
+        table.add_row(*_worst(hidden), *last, "ok" if all(row.ok for row in hidden) else "FAILED")
     console.print(table)
 
 
@@ -197,6 +258,12 @@ def _worst(rows: Sequence[Row]) -> list[str]:
         ),
         _number(None if deviation is None else deviation * 1e3, ".4f"),
     ]
+
+
+def _basis_difference(rows: Sequence[Row]) -> float | None:
+    """Give the largest difference to the overlaps of the basis."""
+    found = [row.basis.largest for row in rows if row.basis is not None and row.basis.pairs]
+    return max(found, default=None)
 
 
 def _print_empty(rows: Sequence[Row]) -> None:

@@ -24,9 +24,10 @@ from deeph_dock.overlap_diagnosis.search import Explanation, explain
 
 TOLERANCES: dict[tuple[str, str], float] = {
     ("siesta", "exact"): 2e-5,
-    ("siesta", "siesta"): 1e-6,
-    ("openmx", "exact"): 2e-5,
-    ("abacus", "exact"): 2e-6,
+    ("siesta", "siesta"): 4e-7,
+    ("openmx", "exact"): 1e-6,
+    ("openmx", "openmx"): 1e-6,
+    ("abacus", "exact"): 1e-6,
     ("fhi-aims", "exact"): 2e-3,
     ("pyscf", "exact"): 1e-7,
 }
@@ -44,7 +45,7 @@ class Agreement:
     Attributes
     ----------
     largest : float
-        Largest |difference|, over all pairs.
+        Largest |difference|, over all pairs whose blocks have the size of their orbitals.
     tolerance : float
         What is taken for none.
     pairs : int
@@ -87,6 +88,8 @@ class Agreement:
     @property
     def looks_like(self) -> str:
         """The causes in one phrase, or that there is none."""
+        if self.ok:
+            return ""
         if not self.causes:
             return self.hint or "nothing that is known here"
         words = "; and ".join(self.causes)
@@ -189,7 +192,7 @@ def examine(
     unlike = unlike_elements({s: orbital_map[s] for s in structure.elements}, bases)
     if unlike:
         hint = f"another basis: {'; '.join(unlike)}"
-        return Agreement(np.nan, limit, 0, hint=hint)
+        return Agreement(0.0, limit, 0, hint=hint)
     present = np.unique(structure.numbers).tolist()
     problem = Problem(structure, overlap, bases, engine, limit)
     sources = {n: _matched(tuple(orbital_map[SYMBOLS[n]]), problem.shells[n]) for n in present}
@@ -202,7 +205,7 @@ def examine(
         for n in present
         if tuple(orbital_map[SYMBOLS[n]]) != problem.shells[n]
     )
-    largest = float(differences.max(initial=0.0))
+    largest = float(differences[np.isfinite(differences)].max(initial=0.0))
     if not len(wrong):
         return _with_missing(problem, reading, Agreement(largest, limit, len(overlap), notes=notes))
     first = int(wrong[0])

@@ -216,14 +216,17 @@ def _hint(problem: Problem, reading: Reading, differences: Real) -> str:
         at = int(wrong[np.flatnonzero(~np.isfinite(differences[wrong]))[0]])
         pair = ", ".join(str(x) for x in problem.overlap.atom_pairs[at].tolist())
         return f"blocks of another size than the orbitals of POSCAR's atoms, as pair ({pair})"
+    basis = "" if reading.causes else _basis_of_one_atom(problem, reading, differences)
+    if basis:
+        return basis
     if len(wrong) <= 2 and len(differences) > 4:
-        return "no known cause; only these pairs differ, their numbers were changed"
+        return "no known cause; no other pair differs: were these numbers changed?"
     ends = problem.overlap.atom_pairs[wrong][:, 3:]
     for atom in ends[0].tolist():
         if len(wrong) > 2 and len(reading.numbers) > 2 and (ends == atom).any(axis=1).all():
             return f"no known cause; every pair that differs has atom {atom} in it"
     if not reading.causes:
-        basis = _basis_of_one_atom(problem, reading, differences) or _other_basis(problem, reading)
+        basis = _other_basis(problem, reading)
         if basis:
             return basis
     return f"no known cause{_only_shells(problem, reading, wrong)}"
@@ -255,8 +258,8 @@ def _basis_of_one_atom(problem: Problem, reading: Reading, differences: Real) ->
     if not elements:
         return ""
     return (
-        "another basis (other radial functions): already the overlaps of orbitals of one and the "
-        f"same atom are others for {', '.join(dict.fromkeys(elements))}"
+        "another basis (other radial functions, or another quadrature): already the overlaps of "
+        f"orbitals of one and the same atom are others for {', '.join(dict.fromkeys(elements))}"
     )
 
 
