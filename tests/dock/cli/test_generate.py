@@ -242,6 +242,27 @@ def test_twist(dock: Dock, layer: Path, tmp_path: Path) -> None:
     assert (out / "MoTe2/twist+21.787-0002/POSCAR").exists()
 
 
+def test_cells_with_less_strain_are_offered(dock: Dock, layer: Path, tmp_path: Path) -> None:
+    scale = [1.06, 1.06, 1]
+    Structure(LAYER.lattice * scale, LAYER.positions * scale, [74, 34, 34]).write(
+        tmp_path / "W.vasp"
+    )
+    layers = ("generate", "twist", layer, tmp_path / "W.vasp")
+    limits = ("--angle", 15, "--tolerance", 16, "--max-strain", 0.07, "--max-atoms", 100)
+    options = (*limits, "--distance", 7.2)
+    code, printed, _ = dock(*layers, tmp_path / "a", *options)
+    assert code == 0
+    assert "1 larger cell with less strain, the last one 16.1021 degrees, 75 atoms" in printed
+    assert "6 atoms, nearest" in printed
+    _, printed, _ = dock(*layers, tmp_path / "b", *options, "--dry-run")
+    assert printed.splitlines()[1].endswith("(--choose 2)")
+    code, printed, _ = dock(*layers, tmp_path / "c", *options, "--choose", 2)
+    assert (code, "larger cell" in printed) == (0, False)
+    assert "75 atoms, nearest" in printed
+    code, _, err = dock(*layers, tmp_path / "d", *options, "--choose", 3)
+    assert (code, err) == (1, "error: MoTe2-W: --choose 3: 2 common cells were found\n")
+
+
 def test_twisted_trilayer(dock: Dock, layer: Path, tmp_path: Path) -> None:
     code, printed, _ = dock(
         "generate",

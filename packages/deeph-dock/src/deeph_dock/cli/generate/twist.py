@@ -186,6 +186,12 @@ def _chosen(found: list[Match], number: int, id: str, dry_run: bool) -> Match:
         if place == number or dry_run:
             mark = f" (--choose {place})" if len(found) > 1 and dry_run else ""
             typer.echo(f"{id}: {match}{mark}")
+    more = len(found) - number
+    if more and not dry_run:
+        typer.echo(
+            f"{id}: {more} larger cell{'s' * (more > 1)} with less strain, the last one "
+            f"{found[-1]}; --dry-run lists them, --choose {len(found)} takes that one"
+        )
     return found[number - 1]
 
 
