@@ -29,8 +29,8 @@ Real = NDArray[np.float64]
 _SAME_RADIUS = 1e-6
 # Of the largest value: a table that does not end in zero has lost its end.
 _ZERO_AT_END = 1e-3
-# Bohr; radii in use are 0.5 to 15.
-_SHORTEST, _LONGEST = 0.01, 100.0
+# Bohr; radii in use are 0.5 to 15, and 1e-5 of projectors that are nothing.
+_SHORTEST, _LONGEST = 1e-7, 100.0
 _LARGEST = 1e12  # Bohr^(-3/2 - l)
 
 
