@@ -76,6 +76,7 @@ def halves(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
         (30, 31, 1.085, 11164),
         (31, 32, 1.050, 11908),
         (1, 4, 38.213, 28),  # 60 - 21.787: the same cell, a third of the formula's
+        (1, 91, 58.915, 11164),
         (0, 1, 60.0, 4),
         (1, 1, 0.0, 4),
     ],

@@ -24,10 +24,6 @@ Where the text is silent:
   atoms are a step of their own, `deeph_dock.structures.perturb`.
 - Layers near 0 and near 60 degrees are different materials where a layer has no inversion in its
   plane (MoTe2): `antiparallel` turns the top by 180 degrees, which is 60 for three-fold axes.
-
-What a command should offer: one or two monolayers, `--cells 15 16`, `--along 1 0`, `--across`,
-`--distance LOW HIGH` (Å, middle planes), `--count`, `--antiparallel`, `--share` (0), `--vacuum`
-(20), and the options of `perturb`.
 """
 
 from __future__ import annotations

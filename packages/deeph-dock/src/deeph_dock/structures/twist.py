@@ -10,15 +10,13 @@ of each layer; square: cos(angle) = 2 m n / (m^2 + n^2), N = m^2 + n^2
 Phys. Rev. B 86, 155449 (2012)). Lattice vectors are the whole numbers of a ring, z = m + n w with
 w = exp(i pi / 3) or i: a cell is spanned by z and its rotation. If a prime that divides the
 lattice symmetrically divides z, the common cell is smaller still: by 3 if m - n is a multiple of 3
-(hexagonal), by 2 if m and n are odd (square).
+(hexagonal), by 2 if m and n are odd (square). (n - m, n + 2 m) is such a hexagonal cell: 60 degrees
+less the angle of (m, n), in the same size; (1, 91) for (30, 31).
 
 Other lattices have no exact common cells: `deeph_dock.structures.matching.matches` searches
 nearly common ones, at any angle, of any two layers.
 
-What a command should offer: one or two structures, `--mn M N` (this module) or `--angle`,
-`--tolerance` (degrees, 0.1), `--max-strain` (0.01), `--max-atoms` (2000), `--share` (0) (the other
-one); for both `--distance` (Å, between middle planes; no default: it is the physics),
-`--vacuum` (20), `--shift` (0 0); for multilayers the pattern of turned layers.
+`dock generate twist` offers both. Distances have no default: they are the physics.
 """
 
 from __future__ import annotations
