@@ -153,3 +153,33 @@ def test_atoms_reach_as_far_as_in_a_run(numbers, basis):
     assert found.keys() == expected.keys()
     for pair, distance in expected.items():
         assert found[pair] / param.BOHR == pytest.approx(distance, abs=2e-6)
+
+
+def test_a_computed_folder_is_that_of_a_run(tmp_path, monkeypatch):
+    from deeph_dock.basis.folder import Request
+    from deeph_dock.codes.pyscf import from_scf
+    from deeph_dock.computing_overlaps import Settings as Computed
+    from deeph_dock.computing_overlaps import compute as compute_folder
+    from deeph_dock.computing_overlaps import plan
+    from deeph_spec.dataset import Dataset
+    from pyscf.scf import hf
+
+    monkeypatch.setattr(hf, "MUTE_CHKFILE", True)  # a temporary file that is never closed
+    numbers, positions = WATER
+    lines = ["3", "", *(f"{'HO'[n > 1]} {x} {y} {z}" for n, (x, y, z) in zip(*WATER, strict=True))]
+    (tmp_path / "water.xyz").write_text("\n".join(lines) + "\n")
+    (task,) = plan([tmp_path / "water.xyz"], tmp_path / "out", Computed(Request(("sto-3g",))))
+    outcome = compute_folder(task)
+    assert outcome.status == "converted", outcome
+    (computed,) = Dataset.open(tmp_path / "out").folders
+
+    structure = structure_of(numbers, positions)
+    mol = build(structure, crystal=False, settings=Settings(basis="sto-3g"))
+    run = from_scf(mol.RHF().run())
+    assert dict(computed.info.orbital_map) == dict(run.info.orbital_map)
+    assert computed.info.occupation == run.info.occupation == 10
+    assert np.abs(computed.structure.positions - run.structure.positions).max() < 1e-12
+    theirs = run.matrices["overlap"]()
+    ours = computed.overlap().on_pairs(theirs.atom_pairs, theirs.chunk_shapes)
+    assert len(computed.overlap()) == len(theirs)
+    assert np.abs(ours.entries - theirs.entries).max() < 1e-9
