@@ -267,6 +267,9 @@ def test_stacks_that_cannot_be():
     flat = np.array([[1.0, 0, 0], [0, 1, 0], [1, 1, 0]])
     with pytest.raises(InputError, match="volume"):
         layer_of(Structure(flat, np.zeros((1, 3)), np.array([6])))
+    upright = Structure(layer.lattice[[1, 2, 0]], layer.positions, layer.numbers)
+    with pytest.raises(InputError, match=r"along a3 of layer MoS2.*wider than 1\.82 Å"):
+        layer_of(upright)
     with pytest.raises(InputError, match="2 layers, 1 turns"):
         twisted_layers([layer, layer], [False], 1, 2, [6.2])
     with pytest.raises(InputError, match="2 layers need 1 distances, found 2"):

@@ -26,6 +26,11 @@ SMALLEST_GAP = 1.0
 distance that was meant to be measured otherwise."""
 
 
+SMALLEST_VACUUM = 2.0
+"""Widest gap without atoms along a3 that a layer must have beside it, Å: rows of atoms in a plane,
+which a wrong choice of axes would take for a layer, are nearer."""
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """Atoms with two periodic directions.
@@ -79,7 +84,7 @@ def layer_of(structure: Structure) -> Layer:
     Raises
     ------
     InputError
-        If there are no atoms, or if the lattice vectors span no volume.
+        If there are no atoms, the lattice vectors span no volume, or nothing is empty along a3.
     """
     if not len(structure):
         raise InputError("a layer has no atoms; give a structure of at least one atom")
@@ -92,11 +97,17 @@ def layer_of(structure: Structure) -> Layer:
     if np.linalg.det(lattice) < 0:
         lattice[1] = -lattice[1]
     fractional = np.linalg.solve(lattice.T, structure.positions.T).T
-    fractional[:, 2] = _together(np.array(fractional[:, 2]))
+    fractional[:, 2], gap = _together(np.array(fractional[:, 2]))
     positions = fractional @ lattice
     x = lattice[0] / np.linalg.norm(lattice[0])
     normal = np.cross(lattice[0], lattice[1])
     normal /= np.linalg.norm(normal)
+    if gap * (lattice[2] @ normal) < SMALLEST_VACUUM:
+        raise InputError(
+            f"along a3 of layer {structure.formula} no gap between atoms is wider than "
+            f"{gap * float(lattice[2] @ normal):.2f} Å, expected {SMALLEST_VACUUM:g}; give a layer "
+            "with a1 and a2 in its plane and empty space along a3"
+        )
     frame = np.array([x, np.cross(normal, x), normal])
     turned, positions = lattice[:2] @ frame.T, positions @ frame.T
     plane = turned[:, :2].copy()
@@ -106,13 +117,13 @@ def layer_of(structure: Structure) -> Layer:
     return Layer(plane, in_plane, heights, np.array(structure.numbers))
 
 
-def _together(fractions: Real) -> Real:
-    """Move atoms by whole periods so that the largest gap between them is left empty."""
+def _together(fractions: Real) -> tuple[Real, float]:
+    """Move atoms by whole periods so that the largest gap is left empty; give it as well."""
     wrapped = fractions - np.floor(fractions)
     ordered = np.sort(wrapped)
     gaps = np.diff(ordered, append=ordered[0] + 1)
-    last = ordered[int(np.argmax(gaps))]  # the highest atom below the gap
-    return np.where(wrapped > last, wrapped - 1, wrapped)
+    widest = int(np.argmax(gaps))
+    return np.where(wrapped > ordered[widest], wrapped - 1, wrapped), float(gaps[widest])
 
 
 def translations(matrix: Whole) -> Real:
