@@ -81,12 +81,16 @@ class Explanation:
 
 @dataclass(frozen=True)
 class _Level:
-    """How well a reading fits: typical and largest difference of blocks, and of their norms."""
+    """How well a reading fits: typical and largest difference of blocks, and of their norms.
+
+    ``own`` is the largest of the blocks of atoms with themselves, which no place changes.
+    """
 
     full: float
     typical: float
     norm: float
     typical_norm: float
+    own: float
 
 
 def explain(problem: Problem, reading: Reading, differences: Real) -> Explanation:
@@ -137,6 +141,8 @@ def _round(
     now = _level(problem, rows, reading)
     better: list[tuple[float, Reading]] = []
     for tier in CHANGES:
+        if better and tier is CHANGES[-1]:
+            break  # moves are fitted to what nothing else makes smaller
         perfect = []
         for change in tier:
             for tried in change(problem, rows, reading):
@@ -155,23 +161,28 @@ def _round(
 
 
 def _gain(now: _Level, then: _Level, tolerance: float, signal: float) -> float:
-    """Give what is left of the differences, of blocks or of their norms, whichever is less."""
+    """Give what is left of differences: of blocks, of their norms, or on-site; the least."""
     enough = SMALLER * signal  # a difference as large as S itself is no success
     full = then.full / now.full if then.typical <= enough and now.full > tolerance else 1.0
     norm = 1.0
     if now.norm > 2 * tolerance and then.typical_norm <= enough:
         norm = max(then.norm, tolerance) / now.norm
-    return min(full, norm)
+    own = tolerance / now.own if now.own > tolerance >= then.own else 1.0
+    return min(full, norm, own)
 
 
 def _level(problem: Problem, rows: Int, reading: Reading) -> _Level:
     """Measure how well a reading fits a sample."""
     full = deviations(problem, reading, rows)
     if not np.isfinite(full).all():
-        return _Level(np.inf, np.inf, np.inf, np.inf)
+        return _Level(np.inf, np.inf, np.inf, np.inf, np.inf)
     norm = norm_deviations(problem, reading, rows)
     return _Level(
-        float(full.max()), float(np.median(full)), float(norm.max()), float(np.median(norm))
+        float(full.max()),
+        float(np.median(full)),
+        float(norm.max()),
+        float(np.median(norm)),
+        float(full[problem.overlap.on_site()[rows]].max(initial=0.0)),
     )
 
 
