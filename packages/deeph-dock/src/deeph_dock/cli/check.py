@@ -329,6 +329,8 @@ def _conclusion(rows: Sequence[Row], failed: int, broken: bool) -> str:
         what = f"eigenvalues compared with the code's own in {compared} of them"
     else:
         what = "the code's own eigenvalues are not there to compare with"
+    if any(row.basis is not None for row in rows):
+        what += "; S is that of the basis"
     return (
         f"all {total} structures are right; {what}"
         if total > 1

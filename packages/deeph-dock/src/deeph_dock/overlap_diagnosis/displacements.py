@@ -31,6 +31,8 @@ NAMES_AT_MOST = 6
 """Atoms that are named."""
 STEPS_AT_MOST = 40
 """Steps of the fit of moved atoms."""
+DENSE_AT_MOST = 1500
+"""Unknowns of larger structures are found step by step."""
 ROUNDED = 1e-4
 """Moves below this may be digits that are missing, Å."""
 LONGEST_STEP = 0.2
@@ -141,11 +143,15 @@ def _stepped(reading: Reading, step: Real) -> tuple[Real, Real]:
 def _solved(matrix: Any, target: Real, damping: float) -> Real:
     """Solve the equations of Levenberg and Marquardt; what nothing depends on does not move."""
     from scipy.sparse import diags_array
-    from scipy.sparse.linalg import spsolve
+    from scipy.sparse.linalg import cg
 
     diagonal = matrix.diagonal()
     added = damping * diagonal + 1e-9 * max(float(diagonal.max()), 1e-300)
-    step: Real = np.asarray(spsolve((matrix + diags_array(added)).tocsc(), target))
+    if len(target) <= DENSE_AT_MOST:
+        step: Real = np.linalg.solve(matrix.toarray() + np.diag(added), target)
+    else:
+        inverse = diags_array(1 / (diagonal + added))
+        step, _ = cg(matrix + diags_array(added), target, rtol=1e-6, maxiter=400, M=inverse)
     longest = float(np.abs(step).max())
     return step * min(1.0, LONGEST_STEP / longest) if longest > 0 else step
 

@@ -32,6 +32,8 @@ ATOMS_AT_MOST = 2000
 """Atoms of which an order is looked for."""
 PAIRS_AT_MOST = 5e6
 """Pairs of touching atoms that are made for it."""
+ISLANDS_AT_MOST = 500
+"""Islands of atoms that are joined."""
 _LINKS = 12  # pairs that decide between two places of an atom
 
 
@@ -207,19 +209,23 @@ def wrapped_atoms(problem: Problem, rows: Int, reading: Reading) -> Iterator[Rea
         moved = np.flatnonzero(shifts.any(axis=1))
         if not len(moved):
             continue
-        vectors = np.unique(shifts[moved], axis=0).tolist()
-        if len(vectors) == 1:
-            words = f"{_atoms(moved)} by {_vector(vectors[0])}"
-        else:
-            named = [f"atom {a} by {_vector(shifts[a].tolist())}" for a in moved[:NAMES_AT_MOST]]
-            more = len(moved) - len(named)
-            words = ", ".join(named) + (f", and {more} more" if more else "")
+        words = _by_vector(shifts, moved)
         yield reading.but(
             "atoms moved by lattice vectors (wrapped into the cell) without R: R fits with "
             + words,
             positions=reading.positions + shifts @ reading.lattice,
         )
         return
+
+
+def _by_vector(shifts: Int, moved: Int) -> str:
+    """Say which atoms are moved by which vector, in the order of the first atom of each."""
+    vectors, which = np.unique(shifts[moved], axis=0, return_inverse=True)
+    sets = [moved[which.ravel() == k] for k in range(len(vectors))]
+    sets.sort(key=lambda atoms: int(atoms[0]))
+    named = [f"{_atoms(atoms)} by {_vector(shifts[atoms[0]].tolist())}" for atoms in sets]
+    more = len(named) - NAMES_AT_MOST
+    return ", ".join(named[:NAMES_AT_MOST]) + (f", and {more} more vectors" if more > 0 else "")
 
 
 def _atoms(atoms: Int) -> str:
@@ -249,9 +255,12 @@ def _island_shifts(
     graph = coo_array((np.ones(int(good.sum())), (i[good], j[good])), shape=(count, count))
     islands, island = connected_components(graph, directed=False)
     shifts = np.zeros((count, 3), np.int64)
-    if islands == 1:
+    if not 1 < islands <= ISLANDS_AT_MOST:
         return shifts
     between = np.flatnonzero(telling & (island[i] != island[j]))
+    between = between[np.lexsort((-largest[between], i[between]))]
+    rank = np.arange(len(between)) - np.searchsorted(i[between], i[between])
+    between = between[rank < 2 * _LINKS]
     between = between[np.argsort(-largest[between], kind="stable")]
     placed = np.zeros(islands, dtype=bool)
     failed: set[int] = set()
