@@ -7,8 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from deeph_dock.structures.layer import layer_of, translations
+from deeph_dock.structures.layer import layer_of
 from deeph_dock.structures.match import stacked
+from deeph_dock.structures.plane_lattice import translations
 from deeph_dock.structures.twist import commensurate, commensurate_angle, twisted, twisted_layers
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Real = NDArray[np.float64]
-Whole = NDArray[np.int64]
+from deeph_dock.structures.plane_lattice import Real, Whole, translations
 
 SMALLEST_GAP = 1.0
 """Closest approach, along the normal, of the outer atoms of two layers, Å: less is taken for a
@@ -124,45 +123,6 @@ def _together(fractions: Real) -> tuple[Real, float]:
     gaps = np.diff(ordered, append=ordered[0] + 1)
     widest = int(np.argmax(gaps))
     return np.where(wrapped > ordered[widest], wrapped - 1, wrapped), float(gaps[widest])
-
-
-def translations(matrix: Whole) -> Real:
-    """Give the lattice points in a supercell, each once.
-
-    Parameters
-    ----------
-    matrix : (2, 2) int64 array
-        The supercell's vectors as rows, in units of the lattice vectors, of positive determinant.
-
-    Returns
-    -------
-    (det, 2) float64 array
-        In units of the supercell's vectors, from 0 to below 1.
-
-    Notes
-    -----
-    Row operations bring the matrix to [[g, s], [0, det / g]], g the greatest common divisor of the
-    first column: i below g and j below det / g name every point modulo the supercell once. Units
-    are changed in whole numbers, so that no point can be lost or doubled by rounding.
-    """
-    (a, b), (c, d) = matrix.tolist()
-    count = a * d - b * c
-    first = int(np.gcd(a, c))
-    points = np.stack(
-        np.meshgrid(np.arange(first), np.arange(count // first), indexing="ij"), axis=-1
-    ).reshape(-1, 2)
-    adjugate = np.array([[d, -b], [-c, a]])
-    return np.asarray((points @ adjugate) % count / count, dtype=np.float64)
-
-
-def complement(a: int, b: int) -> tuple[int, int]:
-    """Give (c, d) with a d - b c = 1 for coprime a, b, by Euclid's algorithm."""
-    rest, left, right = (a, b), (1, 0), (0, 1)  # rest = a left + b right
-    while rest[1]:
-        quotient = rest[0] // rest[1]
-        rest, left, right = ((new, old - quotient * new) for old, new in (rest, left, right))
-    sign = rest[0]  # 1 or -1
-    return -right[0] * sign, left[0] * sign
 
 
 def stack(

@@ -20,7 +20,8 @@ from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
 from numpy.typing import ArrayLike
 
-from deeph_dock.structures.layer import Layer, Real, Whole, layer_of, stack
+from deeph_dock.structures.layer import Layer, layer_of, stack
+from deeph_dock.structures.plane_lattice import Real, Whole
 
 Rows = tuple[tuple[int, int], tuple[int, int]]
 

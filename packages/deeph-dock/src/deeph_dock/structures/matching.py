@@ -13,19 +13,29 @@ and once a cell is found only those with less strain are still looked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
 
-from deeph_dock.structures.layer import Layer, Real, Whole, complement, layer_of
+from deeph_dock.structures.layer import Layer, layer_of
 from deeph_dock.structures.match import (
     LARGEST_STRAIN,
     Match,
     mapping_of,
     match_of,
     rotation_and_stretches,
+)
+from deeph_dock.structures.plane_lattice import (
+    Real,
+    Whole,
+    by_length,
+    determinants,
+    inverse_of,
+    near,
+    of_length,
+    points_within,
+    second_vectors,
 )
 
 ANGLE_ROUNDING = 1e-7
@@ -36,6 +46,14 @@ PIECE = 256
 """Vectors of the bottom that are compared with the top's at once, for the sake of memory."""
 WORTHWHILE = 0.9
 """How much less strain a larger cell must have to be named."""
+
+_NONE = (
+    np.zeros((0, 2, 2), dtype=np.int64),
+    np.zeros((0, 2, 2), dtype=np.int64),
+    np.zeros(0, dtype=np.int64),
+    np.zeros(0),
+    np.zeros(0),
+)
 
 
 def matches(
@@ -133,14 +151,9 @@ def _search(
     done, limit = 0, 16 * max(map(len, layers))
     while done < max_atoms:
         limit = min(limit, max_atoms)
-        level = [
-            match_of(*layers, lower, upper, share)
-            for lower, upper in _cells(
-                layers, math.radians(angle), tolerance, strain, (done, limit)
-            )
-        ]
-        level.sort(key=lambda m: (m.atoms, round(m.strain, 9), abs(_turn(m.angle - angle))))
-        for match in level:
+        level = _cells(layers, math.radians(angle), tolerance, strain, (done, limit))
+        for lower, upper in zip(*_improving(*level), strict=True):
+            match = match_of(*layers, lower, upper, share)
             if match.strain <= strain:
                 found.append(match)
                 strain = max(match.strain * WORTHWHILE, STRAIN_ROUNDING)
@@ -150,9 +163,14 @@ def _search(
     return found
 
 
-def _turn(degrees: float) -> float:
-    """Give the same angle from -180 to below 180."""
-    return (degrees + 180) % 360 - 180
+def _improving(
+    lower: Whole, upper: Whole, atoms: Whole, strains: Real, off: Real
+) -> tuple[Whole, Whole]:
+    """Sort cells by size, and leave out those that are strained more than a smaller one."""
+    order = np.lexsort((off.round(9), strains.round(9), atoms))
+    least = np.minimum.accumulate(strains[order])
+    kept = order[strains[order] <= least]
+    return lower[kept], upper[kept]
 
 
 def _cells(
@@ -161,33 +179,55 @@ def _cells(
     tolerance: float,
     strain: float,
     sizes: tuple[int, int],
-) -> Iterator[tuple[Whole, Whole]]:
-    """Yield the pairs of supercells within the tolerances whose atoms are in (from, up to]."""
+) -> tuple[Whole, Whole, Whole, Real, Real]:
+    """Find the pairs of supercells within the tolerances whose atoms are in (from, up to].
+
+    Returns
+    -------
+    lower, upper : (c, 2, 2) int64 arrays
+        Of bottom and top.
+    atoms, strains, off : (c,) arrays
+        Size, strain, and how far the angle is off, radians.
+    """
     bottom, top = layers
     ratio = bottom.area / top.area * len(top)
     fewest = max(1, math.floor(sizes[0] / (len(bottom) + ratio / (1 - strain) ** 2)))
     most = math.floor(sizes[1] / (len(bottom) + ratio / (1 + strain) ** 2))
     reach = math.sqrt(2 * most * bottom.area / math.sqrt(3)) * (1 + 1e-9)
-    inverse = _inverse(top.lattice)
+    inverse = inverse_of(top.lattice)
+    found = [_NONE]
     for first, image in zip(*_coincidences(layers, angle, tolerance, strain, reach), strict=True):
-        seconds = _second_vectors(first, bottom.lattice, (fewest, most))
+        seconds = second_vectors(first, bottom.lattice, (fewest, most))
         vectors = seconds @ bottom.lattice
-        turn = _argument(first @ bottom.lattice) - _argument(image @ top.lattice)
+        turn, spread = angle, strain / (1 - strain) + tolerance * (1 + 2 * strain)
+        if 2.1 * strain / (1 - strain) < spread:
+            # Where the first vector is known to go, the second may differ by twice the strain.
+            turn = _argument(first @ bottom.lattice) - _argument(image @ top.lattice)
+            spread = 2.1 * strain / (1 - strain)
         expected = _rotated(vectors, -turn) @ inverse
-        # The turn of the first vector differs from that of the cell by up to the strain.
-        reaches = 2.1 * strain / (1 - strain) * np.linalg.norm(vectors, axis=1) + 1e-6
-        rows, images = _near(expected, reaches, inverse)
+        reaches = spread * np.linalg.norm(vectors, axis=1) + 1e-6
+        rows, images = near(expected, reaches, inverse)
         lower = np.stack(np.broadcast_arrays(first, seconds[rows]), axis=1)
         upper = np.stack(np.broadcast_arrays(image, images), axis=1)
-        cells = _determinants(lower), _determinants(upper)
+        cells = determinants(lower), determinants(upper)
         atoms = cells[0] * len(bottom) + cells[1] * len(top)
         fits = (cells[1] > 0) & (atoms > sizes[0]) & (atoms <= sizes[1])
         lower, upper = lower[fits], upper[fits]
         mapping = mapping_of(lower @ bottom.lattice, upper @ top.lattice)
         turns, small, large = rotation_and_stretches(mapping)
         off = np.abs((turns - angle + np.pi) % (2 * np.pi) - np.pi)
-        good = (off <= tolerance) & (np.maximum(large - 1, 1 - small) <= strain)
-        yield from zip(lower[good], upper[good], strict=True)
+        strains = np.maximum(large - 1, 1 - small)
+        good = (off <= tolerance) & (strains <= strain)
+        if good.any():
+            found.append((lower[good], upper[good], atoms[fits][good], strains[good], off[good]))
+    lowers, uppers, sizes_, strains_, offs = zip(*found, strict=True)
+    return (
+        np.concatenate(lowers),
+        np.concatenate(uppers),
+        np.concatenate(sizes_),
+        np.concatenate(strains_),
+        np.concatenate(offs),
+    )
 
 
 def _coincidences(
@@ -201,11 +241,11 @@ def _coincidences(
         Of the bottom (one of each u, -u) and the top.
     """
     bottom, top = layers
-    points = _points(bottom.lattice, reach)
+    points = points_within(bottom.lattice, reach)
     points = points[(points[:, 0] > 0) | ((points[:, 0] == 0) & (points[:, 1] > 0))]
     sideways = min(tolerance + math.asin(strain) * 1.01, math.pi)
-    ring = _by_length(_points(top.lattice, reach * (1 + 1e-6) / (1 - strain)), top.lattice)
-    inverse = _inverse(top.lattice)
+    ring = by_length(points_within(top.lattice, reach * (1 + 1e-6) / (1 - strain)), top.lattice)
+    inverse = inverse_of(top.lattice)
     found = [(points[:0], points[:0])]
     for start in range(0, len(points), PIECE):
         piece = points[start : start + PIECE]
@@ -213,9 +253,9 @@ def _coincidences(
         lengths = np.linalg.norm(vectors, axis=1)
         if math.pi * strain > (strain + sideways) ** 2:
             reaches = (strain / (1 - strain) + sideways * (1 + 2 * strain)) * lengths + 1e-6
-            rows, images = _near(_rotated(vectors, -angle) @ inverse, reaches, inverse)
+            rows, images = near(_rotated(vectors, -angle) @ inverse, reaches, inverse)
         else:
-            rows, images = _of_length(ring, lengths, strain)
+            rows, images = of_length(ring, lengths, strain)
         turned = _rotated(images @ top.lattice, angle)
         stretch = lengths[rows] / np.maximum(np.linalg.norm(turned, axis=1), 1e-12) - 1
         cross = turned[:, 0] * vectors[rows, 1] - turned[:, 1] * vectors[rows, 0]
@@ -225,93 +265,6 @@ def _coincidences(
         found.append((piece[rows[good]], images[good]))
     firsts, partners = zip(*found, strict=True)
     return np.concatenate(firsts), np.concatenate(partners)
-
-
-def _by_length(points: Whole, lattice: Real) -> tuple[Whole, Real]:
-    """Sort lattice points by their distance from the origin, and give both."""
-    lengths = np.linalg.norm(points @ lattice, axis=1)
-    order = np.argsort(lengths, kind="stable")
-    return points[order], lengths[order]
-
-
-def _of_length(ring: tuple[Whole, Real], lengths: Real, strain: float) -> tuple[Whole, Whole]:
-    """Give, of sorted points, those whose length is a given one but for the strain."""
-    points, sorted_lengths = ring
-    first = np.searchsorted(sorted_lengths, lengths / (1 + strain) * (1 - 1e-9), "left")
-    last = np.searchsorted(sorted_lengths, lengths / (1 - strain) * (1 + 1e-9), "right")
-    rows, number = _counted(last - first)
-    return rows, points[first[rows] + number]
-
-
-def _counted(counts: Whole) -> tuple[Whole, Whole]:
-    """Give (i, 0), (i, 1), ... (i, counts[i] - 1) for every i, as two arrays."""
-    rows = np.repeat(np.arange(len(counts)), counts)
-    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-
-
-def _points(lattice: Real, reach: float) -> Whole:
-    """Give the lattice points within a circle."""
-    sizes = np.floor(reach * np.linalg.norm(_inverse(lattice), axis=0)).astype(int)
-    grid = np.stack(np.meshgrid(*(np.arange(-s, s + 1) for s in sizes), indexing="ij"), axis=-1)
-    points = grid.reshape(-1, 2)
-    return points[np.linalg.norm(points @ lattice, axis=1) <= reach]
-
-
-def _near(expected: Real, reaches: Real, inverse: Real) -> tuple[Whole, Whole]:
-    """Give the lattice points near given ones.
-
-    Parameters
-    ----------
-    expected : (p, 2) float64 array
-        In units of the lattice vectors.
-    reaches : (p,) float64 array
-        How far to look, Å; the parallelogram around the circle is given.
-    inverse : (2, 2) float64 array
-        Of the lattice.
-
-    Returns
-    -------
-    rows : (c,) int64 array
-        Of the given ones.
-    points : (c, 2) int64 array
-        Near them.
-    """
-    widths = reaches[:, None] * np.linalg.norm(inverse, axis=0)
-    first = np.ceil(expected - widths).astype(np.int64)
-    counts = np.floor(expected + widths).astype(np.int64) - first + 1
-    rows, number = _counted(counts[:, 0] * counts[:, 1])  # none is negative: widths are positive
-    steps = np.stack(np.divmod(number, np.maximum(counts[rows, 1], 1)), axis=1)
-    return rows, first[rows] + steps
-
-
-def _second_vectors(first: Whole, lattice: Real, cells: tuple[int, int]) -> Whole:
-    """Give the vectors that span, with the first one, every reduced cell of so many cells."""
-    a, b = (int(x) for x in first)
-    steps = math.gcd(a, b)
-    a, b = a // steps, b // steps
-    along = np.array([a, b])
-    across = np.array(complement(a, b))
-    rows = np.arange(-(-cells[0] // steps), cells[1] // steps + 1)
-    straight = along @ lattice
-    slant = float(across @ lattice @ straight / (straight @ straight))
-    left = np.ceil(-rows * slant - steps / 2).astype(np.int64)
-    shifts = left[:, None] + np.arange(steps)
-    points = rows[:, None, None] * across + shifts[:, :, None] * along
-    flat: Whole = points.reshape(-1, 2)
-    lengths = np.linalg.norm(flat @ lattice, axis=1)
-    return flat[lengths >= steps * math.hypot(*straight) * (1 - 1e-9)]
-
-
-def _determinants(matrices: Whole) -> Whole:
-    """Give the determinants of (p, 2, 2) whole numbers, exactly."""
-    first, second = matrices[:, 0], matrices[:, 1]
-    product_: Whole = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
-    return product_
-
-
-def _inverse(lattice: Real) -> Real:
-    """Give the matrix that turns row vectors into units of the lattice vectors."""
-    return np.asarray(np.linalg.inv(lattice), dtype=np.float64)
 
 
 def _argument(vector: Real) -> float:

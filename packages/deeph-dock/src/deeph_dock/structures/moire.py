@@ -36,8 +36,9 @@ from deeph_spec.structure import Structure
 from numpy.random import Generator
 from numpy.typing import ArrayLike
 
-from deeph_dock.structures.layer import Layer, Whole, complement, layer_of
+from deeph_dock.structures.layer import Layer, layer_of
 from deeph_dock.structures.match import LARGEST_STRAIN, Match, match_of, stacked
+from deeph_dock.structures.plane_lattice import Whole, complement
 
 CELLS = (15, 16)
 """Of bottom and top: 93 atoms of two layers of three."""

@@ -29,8 +29,9 @@ from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
 from numpy.typing import ArrayLike
 
-from deeph_dock.structures.layer import Layer, Whole, layer_of, stack
+from deeph_dock.structures.layer import Layer, layer_of, stack
 from deeph_dock.structures.match import Match, match_of, stacked
+from deeph_dock.structures.plane_lattice import Whole
 
 SHAPE_TOLERANCE = 2e-3
 """Deviation of a lattice's ratio and cosine from the ideal ones: vectors of three decimals."""
