@@ -124,6 +124,21 @@ def test_charges_are_read_in_any_form(
 
 
 @VERSIONS
+def test_files_of_old_programs(tmp_path: Path, written: Callable[..., str]) -> None:
+    """Symbols in capitals, exponents of Fortran, projectors on more points than the grid."""
+    text = written((40,)).replace("Si", "SI")
+    text = re.sub(r"(\d\.\d{10})E([+-]\d\d)", r"\1D\2", text)
+    found = upf.read(write(tmp_path, text))
+    assert (found.number, found.valence) == (14, 4.0)
+    assert found.projector_reach == pytest.approx(0.8 * BOHR)
+    first, last = re.findall(r"<PP_R\b[^>]*>|</PP_R>", text)
+    start = text.index(first) + len(first)
+    numbers = text[start : text.index(last)].split()[:31]
+    shorter = text[:start] + " ".join(numbers) + text[text.index(last) :]
+    assert upf.read(write(tmp_path, shorter)).projector_reach == pytest.approx(0.6 * BOHR)
+
+
+@VERSIONS
 @pytest.mark.parametrize("charge", ["-4", "0", "nan", "four", "", "400"])
 def test_no_charge_is_one_line(tmp_path: Path, written: Callable[..., str], charge: str) -> None:
     path = write(tmp_path, written((5,), charge))

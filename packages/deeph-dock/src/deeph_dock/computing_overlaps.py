@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 
 from deeph_dock.basis import AtomicBasis
 from deeph_dock.basis.folder import Request, read_bases
+from deeph_dock.basis.gaussian import reaches
 from deeph_dock.discovery import dataset_folder
 from deeph_dock.integrals.assembly import block_shapes, entries_of, pieces
-from deeph_dock.integrals.neighbours import touching_pairs
+from deeph_dock.integrals.neighbours import pairs_up_to, touching_pairs
 from deeph_dock.integrals.operators import OPERATORS
 from deeph_dock.integrals.patterns import linked_pairs
 from deeph_dock.integrals.two_centre import TwoCentre
@@ -216,7 +217,7 @@ def _preview(task: Task) -> Outcome:
     structure = _structure(task)
     info = _info(task, structure)
     bases = bases_of(task.settings.basis, task.numbers)
-    pairs = PATTERNS[task.settings.pattern](structure, bases)
+    pairs = find_pairs(task.settings.pattern, structure, bases, task.given.periodic)
     counts = info.orbital_counts(structure)
     size = 8 * int((counts[pairs[:, 3]] * counts[pairs[:, 4]]).sum())
     copies = sum(OPERATORS[name].components for name in task.settings.quantities)
@@ -253,7 +254,7 @@ def _compute(task: Task) -> Outcome:
     # Products of small matrices: threads of the library would only wait for each other.
     with threadpool_limits(1), put_in_place(task.target, files) as folder:
         structure.write(folder / "POSCAR")
-        pairs = PATTERNS[settings.pattern](structure, bases)
+        pairs = find_pairs(settings.pattern, structure, bases, task.given.periodic)
         integrals = _integrals(settings.basis, task.numbers, settings.quantities)
         for quantity in settings.quantities:
             path = folder / f"{MATRICES[quantity]}.h5"
@@ -264,6 +265,42 @@ def _compute(task: Task) -> Outcome:
     facts = _facts(structure, info, pairs) | {"bytes": size}
     done = "converted" if status == "new" else "updated"
     return Outcome(task.id, done, why, _warnings(task, info, bases), facts)
+
+
+def find_pairs(
+    pattern: str,
+    structure: Structure,
+    bases: Mapping[int, AtomicBasis],
+    periodic: Sequence[bool] = (True, True, True),
+) -> Int:
+    """Find the pairs that the matrices of a structure have.
+
+    Parameters
+    ----------
+    pattern : str
+        Of `PATTERNS`. Those of Hamiltonians of PySCF are of other rules: all pairs of a molecule,
+        and in crystals those of which orbitals of the elements overlap.
+    structure : Structure
+        Atoms and cell.
+    bases : mapping of int to AtomicBasis
+        By atomic number.
+    periodic : sequence of bool
+        Directions in which it repeats.
+
+    Returns
+    -------
+    (P, 5) int64 array
+        R1, R2, R3, i, j, sorted.
+    """
+    if pattern != "hamiltonian" or any(basis.code != "pyscf" for basis in bases.values()):
+        return PATTERNS[pattern](structure, bases)
+    if any(periodic):
+        present = {number: bases[number] for number in set(structure.numbers.tolist())}
+        return pairs_up_to(structure, reaches(present))
+    atoms = len(structure)
+    pairs = np.zeros((atoms**2, 5), np.int64)
+    pairs[:, 3:] = np.indices((atoms, atoms)).reshape(2, -1).T
+    return pairs
 
 
 def write_matrix(

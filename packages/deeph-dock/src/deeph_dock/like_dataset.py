@@ -19,8 +19,8 @@ from deeph_spec.orbitals import shells_to_text
 from deeph_spec.structure import ATOMIC_NUMBERS, Structure
 
 from deeph_dock.basis import READERS, AtomicBasis
-from deeph_dock.basis.folder import read_bases
-from deeph_dock.computing_overlaps import PATTERNS, Settings
+from deeph_dock.basis.folder import named_by_shells, read_bases
+from deeph_dock.computing_overlaps import PATTERNS, Settings, find_pairs
 from deeph_dock.integrals.assembly import compute
 from deeph_dock.integrals.two_centre import TwoCentre
 
@@ -74,7 +74,9 @@ def settings_like(
     info, structure = folder.info, folder.structure
     request = settings.basis
     if not request.orbitals:
-        request = replace(request, orbitals=_names(info.provenance.get("basis"), structure.symbols))
+        kept = _names(info.provenance.get("basis"), structure.symbols)
+        shells = {symbol: info.orbital_map[symbol] for symbol in set(structure.symbols)}
+        request = replace(request, orbitals=kept or named_by_shells(request, shells))
     numbers = tuple(sorted(set(structure.numbers.tolist())))
     bases = read_bases(replace(request, quadrature=quadrature or "exact"), numbers)
     _compare_shells(folder, bases, info.orbital_map)
@@ -155,8 +157,10 @@ def _pattern(
     """Find the rule that the pairs follow."""
     own = {tuple(pair) for pair in stored.atom_pairs.tolist()}
     counts = {}
-    for name, rule in PATTERNS.items():
-        pairs = {tuple(pair) for pair in rule(structure, bases).tolist()}
+    cells = bool(stored.atom_pairs[:, :3].any())
+    for name in PATTERNS:
+        found = find_pairs(name, structure, bases, (cells, cells, cells))
+        pairs = {tuple(pair) for pair in found.tolist()}
         if pairs == own:
             return name, f"pairs as in {id}: {name}, {len(own)}"
         counts[name] = (len(pairs - own), len(own - pairs), len(pairs))

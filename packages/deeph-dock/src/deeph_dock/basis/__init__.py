@@ -27,6 +27,9 @@ READERS = {
 }
 """Module of each kind of basis file; Gaussian bases have names, not files."""
 
+RESOLVED = 300.0
+"""Nodes are dense enough for integrals of R(r) j_l(kr) up to this k, 1/Å."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shell:
@@ -37,7 +40,8 @@ class Shell:
     degree : int
         l.
     radii : (n,) float64 array
-        Nodes of the integrals over r, increasing, Å.
+        Nodes of the integrals over r, increasing, Å; dense enough for j_l(kr) up to `RESOLVED`.
+        Shells of one element may share one array: Bessel functions are then evaluated once.
     weights : (n,) float64 array
         Their weights, Å: the integral of f(r) over r is the sum of weights * f(radii).
     values : (n,) float64 array

@@ -32,7 +32,7 @@ from deeph_spec.orbitals import SHELL_LETTERS
 from deeph_spec.structure import ATOMIC_NUMBERS
 from numpy.typing import NDArray
 
-from deeph_dock.basis import AtomicBasis, Shell, Wavenumbers, upf
+from deeph_dock.basis import RESOLVED, AtomicBasis, Shell, Wavenumbers, upf
 
 Real = NDArray[np.float64]
 
@@ -41,8 +41,6 @@ QUADRATURES = ("exact", "abacus")
 
 BOHR = 0.529177
 """1 Bohr in Å, as ABACUS has it."""
-_RESOLVED = 600.0
-"""Integrals of r^2 j_l(kr) R are accurate up to this k, 1/Å."""
 _PANEL = 0.053
 """Gauss-Legendre nodes are in panels of about this length, Å, that end at points of the grid."""
 _STEP = 0.01
@@ -305,14 +303,15 @@ def _simpson(points: int, step: float) -> Real:
 def _between(grid: Real, values: Real) -> tuple[Real, Real, Real]:
     """Give Gauss-Legendre nodes between the points, weights, and values of the cubic spline.
 
-    n nodes integrate exp(ikr) over a panel of length p to 1e-8 if n >= kp / 2 + 6.
+    n nodes integrate exp(ikr) over a panel of length p to 1e-8 if n >= kp / 2 + 6; two more for
+    the kinks of the third derivative inside.
     """
     from scipy.interpolate import CubicSpline
 
     step = float(grid[1] - grid[0])
     together = max(1, round(_PANEL / (step * BOHR)))
     ends = np.append(grid[:-1:together], grid[-1])
-    nodes = math.ceil(_RESOLVED * together * step * BOHR / 2) + 6
+    nodes = math.ceil(RESOLVED * together * step * BOHR / 2) + 8
     x, w = np.polynomial.legendre.leggauss(nodes)
     half = np.diff(ends)[:, None] / 2
     radii = (ends[:-1, None] + half * (x + 1)).ravel()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
 from deeph_spec.errors import InputError
+from deeph_spec.orbitals import shells_to_text
 from deeph_spec.structure import SYMBOLS
 
 from deeph_dock.basis import READERS, AtomicBasis, BasisReader
@@ -81,7 +83,8 @@ def read_bases(request: Request, numbers: Iterable[int]) -> dict[int, AtomicBasi
         )
     for number in wanted:
         if len(chosen[number]) > 1:
-            names = " and ".join(str(path) for path, _ in chosen[number][:2])
+            twice = [basis.facts.get("orbitals", str(path)) for path, basis in chosen[number][:2]]
+            names = " and ".join(twice)
             raise InputError(
                 f"two bases of {SYMBOLS[number]}: {names}; name the files to use by --basis, or "
                 "a folder with one of each element"
@@ -89,6 +92,35 @@ def read_bases(request: Request, numbers: Iterable[int]) -> dict[int, AtomicBasi
     bases = {number: chosen[number][0][1] for number in wanted}
     others = [path for path in files if path not in set(found)]
     return {number: _with_core(reader, basis, others) for number, basis in bases.items()}
+
+
+def named_by_shells(request: Request, shells: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+    """Name the orbitals of OpenMX's files by the shells that a dataset has.
+
+    Parameters
+    ----------
+    request : Request
+        Where the files are.
+    shells : mapping
+        The l of every shell, by element.
+
+    Returns
+    -------
+    tuple of str
+        Such as "Mo7.0-s3p2d1"; empty for files that need no names, and without those elements of
+        which there are several files.
+    """
+    if len(request.sources) == 1 and not os.path.lexists(request.sources[0]):
+        return ()
+    code, found = _basis_files(request, list(_files(request.sources)))
+    if code != "openmx":
+        return ()
+    names = []
+    for symbol, degrees in shells.items():
+        ours = [path.stem for path in found if re.match(rf"{symbol}(?![a-z])", path.stem)]
+        if len(ours) == 1:
+            names.append(f"{ours[0]}-{shells_to_text(degrees)}")
+    return tuple(names)
 
 
 def _by_name(request: Request, wanted: Sequence[int]) -> dict[int, AtomicBasis]:

@@ -34,7 +34,7 @@ from deeph_spec.errors import InputError
 from deeph_spec.orbitals import SHELL_LETTERS
 from deeph_spec.structure import ATOMIC_NUMBERS, SYMBOLS
 
-from deeph_dock.basis import AtomicBasis, Shell, Wavenumbers
+from deeph_dock.basis import RESOLVED, AtomicBasis, Shell, Wavenumbers
 from deeph_dock.basis.openmx_files import (
     Pao,
     Real,
@@ -57,9 +57,8 @@ _ELEMENT = re.compile(r"[A-Z][a-z]?")
 _BEYOND = 0.5  # Bohr beyond the cutoff, as far as OpenMX integrates
 _STEPS = 900
 _WAVENUMBERS = Wavenumbers(60 / 900 / BOHR, 60 / BOHR)
-_FEWEST = 4  # nodes of an interval
+_FEWEST = 5  # nodes of an interval
 _INTERVAL = 0.005  # Bohr: knots that are closer make one, where R bends less than they resolve
-_RESOLVED = 317.5  # 1/Bohr, 600/Å: the largest wavenumber of the integrals over k
 
 
 class Orbitals(NamedTuple):
@@ -284,7 +283,7 @@ def _between_knots(knots: Real, end: float) -> tuple[Real, Real]:
     edges = edges[edges <= end]
     half = np.diff(edges) / 2
     middle = edges[:-1] + half
-    numbers = _FEWEST + (0.8 * _RESOLVED * half).astype(np.int64)
+    numbers = _FEWEST + (0.8 * RESOLVED * BOHR * half).astype(np.int64)
     parts = []
     for number in np.unique(numbers):
         nodes, weights = np.polynomial.legendre.leggauss(number)

@@ -13,6 +13,8 @@ from deeph_dock.basis import AtomicBasis
 Int = NDArray[np.int64]
 Real = NDArray[np.float64]
 
+_MOST_CELLS = 5e4
+
 
 def touching_pairs(structure: Structure, bases: Mapping[int, AtomicBasis]) -> Int:
     """Find the pairs of atoms closer than the sum of the radii of their largest orbitals.
@@ -29,10 +31,34 @@ def touching_pairs(structure: Structure, bases: Mapping[int, AtomicBasis]) -> In
     (P, 5) int64 array
         R1, R2, R3, i, j, sorted, with every atom and itself.
     """
-    radii = np.array([bases[int(number)].cutoff for number in structure.numbers])
-    first, second, cells, distances = neighbours(structure, 2 * float(radii.max()))
-    if np.ptp(radii):
-        near = distances < radii[first] + radii[second]
+    numbers = bases.keys()
+    radius = {number: bases[number].cutoff for number in numbers}
+    sums = {(i, j): radius[i] + radius[j] for i in numbers for j in numbers}
+    below = {pair: float(np.nextafter(reach, 0.0)) for pair, reach in sums.items()}
+    return pairs_up_to(structure, below)
+
+
+def pairs_up_to(structure: Structure, reaches: Mapping[tuple[int, int], float]) -> Int:
+    """Find the pairs of atoms up to a distance that depends on their elements.
+
+    Parameters
+    ----------
+    structure : Structure
+        Atoms and cell; all three directions are periodic.
+    reaches : mapping of (int, int) to float
+        Largest distance of a pair by atomic numbers, Å; the same for (i, j) and (j, i).
+
+    Returns
+    -------
+    (P, 5) int64 array
+        R1, R2, R3, i, j, sorted, with every atom and itself.
+    """
+    elements, element = np.unique(structure.numbers, return_inverse=True)
+    limits = np.array([[reaches[i, j] for j in elements.tolist()] for i in elements.tolist()])
+    farthest = float(np.nextafter(limits.max(), np.inf))
+    first, second, cells, distances = neighbours(structure, farthest)
+    if np.ptp(limits):
+        near = distances <= limits[element[first], element[second]]
         first, second, cells = first[near], second[near], cells[near]
     return sorted_pairs(first, second, cells, len(structure))
 
@@ -59,9 +85,13 @@ def neighbours(structure: Structure, reach: float) -> tuple[Int, Int, Int, Real]
     from vesin import NeighborList
 
     box = _without_empty_space(structure, reach)
-    first, second, cells, distances = NeighborList(cutoff=reach, full_list=True).compute(
+    farther = _reach_of_search(box, reach)
+    first, second, cells, distances = NeighborList(cutoff=farther, full_list=True).compute(
         structure.positions, box, True, "ijSd"
     )
+    if farther > reach:
+        near = distances < reach
+        first, second, cells, distances = first[near], second[near], cells[near], distances[near]
     return first.astype(np.int64), second.astype(np.int64), cells, distances
 
 
@@ -74,6 +104,14 @@ def _without_empty_space(structure: Structure, reach: float) -> Real:
     enough = extents + 1.01 * reach
     shorter = np.where(heights > 2 * enough, enough / heights, 1.0)
     return box * shorter[:, None]
+
+
+def _reach_of_search(box: Real, reach: float) -> float:
+    """Enlarge the reach until vesin 0.6 can count its cells: more than 10^5 may end the process."""
+    heights = 1 / np.linalg.norm(np.linalg.inv(box), axis=0)
+    while np.maximum(heights // reach, 1.0).prod() > _MOST_CELLS:
+        reach *= 1.2
+    return reach
 
 
 def sorted_pairs(first: Int, second: Int, cells: NDArray[np.integer], atoms: int) -> Int:

@@ -7,7 +7,7 @@ by k^2; position and gradient lead to l - 1 and l + 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deeph_dock.basis import Shell
 from deeph_dock.integrals.gaunt import times_direction
-from deeph_dock.integrals.radial import transform, transform_times_radius
+from deeph_dock.integrals.radial import transforms_times_radius
 
 Real = NDArray[np.float64]
 
@@ -52,42 +52,53 @@ class Operator:
     unit : str
         Of the integrals.
     images : callable
-        Takes a shell and wavenumbers (K,) in 1/Å, gives the functions it becomes.
+        Takes shells, their transforms (K,) and the wavenumbers (K,) in 1/Å; gives the functions
+        that each of the shells becomes.
     """
 
     components: int
     unit: str
-    images: Callable[[Shell, Real], list[Image]]
+    images: Callable[[Sequence[Shell], Sequence[Real], Real], list[list[Image]]]
 
 
-def _overlap(shell: Shell, k: Real) -> list[Image]:
-    return [Image(shell.degree, transform(shell, k), np.eye(2 * shell.degree + 1)[None])]
+def _overlap(shells: Sequence[Shell], own: Sequence[Real], k: Real) -> list[list[Image]]:
+    return [
+        [Image(shell.degree, f, np.eye(2 * shell.degree + 1)[None])]
+        for shell, f in zip(shells, own, strict=True)
+    ]
 
 
-def _kinetic(shell: Shell, k: Real) -> list[Image]:
+def _kinetic(shells: Sequence[Shell], own: Sequence[Real], k: Real) -> list[list[Image]]:
     from ase.units import Bohr, Hartree
 
     energy = Hartree * Bohr**2 / 2 * k**2
-    return [Image(shell.degree, energy * transform(shell, k), np.eye(2 * shell.degree + 1)[None])]
-
-
-def _gradient(shell: Shell, k: Real) -> list[Image]:
-    """Multiply the transform (-i)^l f Y_lm by i k."""
-    degree, f = shell.degree, transform(shell, k)
-    images = [Image(degree + 1, -k * f, times_direction(degree, degree + 1))]
-    if degree:
-        images.append(Image(degree - 1, k * f, times_direction(degree, degree - 1)))
-    return images
-
-
-def _position(shell: Shell, k: Real) -> list[Image]:
-    degrees = [degree for degree in (shell.degree + 1, shell.degree - 1) if degree >= 0]
     return [
-        Image(
-            degree, transform_times_radius(shell, k, degree), times_direction(shell.degree, degree)
-        )
-        for degree in degrees
+        [Image(shell.degree, energy * f, np.eye(2 * shell.degree + 1)[None])]
+        for shell, f in zip(shells, own, strict=True)
     ]
+
+
+def _gradient(shells: Sequence[Shell], own: Sequence[Real], k: Real) -> list[list[Image]]:
+    """Multiply the transform (-i)^l f Y_lm by i k."""
+    made = []
+    for shell, f in zip(shells, own, strict=True):
+        up, down = shell.degree + 1, shell.degree - 1
+        images = [Image(up, -k * f, times_direction(shell.degree, up))]
+        if down >= 0:
+            images.append(Image(down, k * f, times_direction(shell.degree, down)))
+        made.append(images)
+    return made
+
+
+def _position(shells: Sequence[Shell], _: Sequence[Real], k: Real) -> list[list[Image]]:
+    made: list[list[Image]] = [[] for _ in shells]
+    for step in (1, -1):
+        chosen = [number for number, shell in enumerate(shells) if shell.degree + step >= 0]
+        times_r = transforms_times_radius([shells[number] for number in chosen], k, step)
+        for number, f in zip(chosen, times_r, strict=True):
+            degree = shells[number].degree
+            made[number].append(Image(degree + step, f, times_direction(degree, degree + step)))
+    return made
 
 
 OPERATORS: Mapping[str, Operator] = MappingProxyType(

@@ -11,19 +11,22 @@ transform unitary: ∫ k^2 f^2 dk = ∫ r^2 R^2 dr).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
-from deeph_dock.basis import AtomicBasis, Shell, Wavenumbers
+from deeph_dock.basis import RESOLVED, AtomicBasis, Shell, Wavenumbers
 
 Real = NDArray[np.float64]
 
-_TABULATED = (300.0, 20.0)
-_GAUSSIAN = (600.0, 40.0)
+_TABULATED = (RESOLVED, 20.0)
+_GAUSSIAN = (360.0, 35.0)
 """Largest wavenumber of exact integrals, and the width in which they end, 1/Å. Overlaps of
 tabulated orbitals of C, Ga and Fe change by less than 1e-8 when both are doubled."""
+_RESOLUTION = 1e-4
 _FAR_END = 2e4  # 1/Å, where the transforms of the tightest Gaussians of the elements end
 _FAR_PANELS, _FAR_NODES = 24, 10
 _VALUES_AT_ONCE = 2**20
@@ -137,41 +140,39 @@ def _share_near(k: Real, middle: float, width: float) -> Real:
     return share
 
 
-def transform(shell: Shell, k: Real) -> Real:
-    """Give f(k) of a shell.
+def transforms(shells: Sequence[Shell], k: Real) -> list[Real]:
+    """Give f(k) of some shells.
 
     Parameters
     ----------
-    shell : Shell
-        A radial function R(r).
+    shells : sequence of Shell
+        Radial functions R(r).
     k : (K,) float64 array
         Wavenumbers, 1/Å.
 
     Returns
     -------
-    (K,) float64 array
+    list of (K,) float64 arrays
         Å^(3/2).
     """
-    if shell.gaussians is not None:
-        return _gaussian_transform(shell, k)
-    return _on_nodes(shell, k, shell.degree, 0)
+    return _integrals([(shell, shell.degree, 0) for shell in shells], k)
 
 
-def transform_times_radius(shell: Shell, k: Real, degree: int) -> Real:
-    """Give sqrt(2/pi) times the integral of r^2 j_l'(kr) r R(r), l' = l - 1 or l + 1.
+def transforms_times_radius(shells: Sequence[Shell], k: Real, step: int) -> list[Real]:
+    """Give sqrt(2/pi) times the integral of r^2 j_l'(kr) r R(r), l' = l + step.
 
     Parameters
     ----------
-    shell : Shell
-        A radial function R(r).
+    shells : sequence of Shell
+        Radial functions R(r).
     k : (K,) float64 array
         Wavenumbers, 1/Å; positive.
-    degree : int
-        l'.
+    step : int
+        -1 (then of shells with l > 0 only) or 1.
 
     Returns
     -------
-    (K,) float64 array
+    list of (K,) float64 arrays
         Å^(5/2).
 
     Notes
@@ -179,24 +180,79 @@ def transform_times_radius(shell: Shell, k: Real, degree: int) -> Real:
     In closed form f' + (l + 1) f / k for l' = l - 1 and -f' + l f / k for l' = l + 1, by the
     recurrences of j_l (Abramowitz and Stegun 10.1.21, 10.1.22).
     """
-    if shell.gaussians is None:
-        return _on_nodes(shell, k, degree, 1)
-    value, slope = _gaussian_transform(shell, k), _gaussian_slope(shell, k)
+    return _integrals([(shell, shell.degree + step, 1) for shell in shells], k)
+
+
+def check_resolution(basis: AtomicBasis, own: Sequence[Real], nodes: Nodes) -> None:
+    """Refuse nodes over r that are too far apart: the norm over k is then another.
+
+    Parameters
+    ----------
+    basis : AtomicBasis
+        Of an element.
+    own : sequence of (K,) arrays
+        Transforms of its shells.
+    nodes : Nodes
+        At these wavenumbers.
+
+    Raises
+    ------
+    InputError
+        Naming the shell.
+    """
+    for shell, f in zip(basis.shells, own, strict=True):
+        norm = float(np.sum(nodes.weights * nodes.wavenumbers**2 * f**2))
+        if shell.gaussians is None and not abs(norm - shell.norm) <= _RESOLUTION * shell.norm:
+            raise InputError(
+                f"{basis.source}: orbital {shell.name} of l = {shell.degree} has the norm "
+                f"{shell.norm:.6g} over r and {norm:.6g} over k up to {RESOLVED:g}/Å, expected one "
+                "number: its table is too coarse, or jumps"
+            )
+
+
+def _integrals(wanted: Sequence[tuple[Shell, int, int]], k: Real) -> list[Real]:
+    """Integrate r^(2 + power) j_l'(kr) R for shells, l' and powers; j_l' once for equal nodes."""
+    found: list[Real] = [np.empty(0)] * len(wanted)
+    together: dict[tuple[int, int], list[int]] = {}
+    for number, (shell, degree, power) in enumerate(wanted):
+        if shell.gaussians is None:
+            together.setdefault((id(shell.radii), degree), []).append(number)
+        else:
+            found[number] = _of_gaussians(shell, k, degree, power)
+    for (_, degree), numbers in together.items():
+        radii = wanted[numbers[0]][0].radii
+        integrands = np.stack(
+            [
+                shell.weights * radii ** (2 + power) * shell.values
+                for shell, _, power in (wanted[number] for number in numbers)
+            ],
+            axis=-1,
+        )
+        for number, values in zip(numbers, _on_nodes(radii, integrands, k, degree), strict=True):
+            found[number] = values
+    return found
+
+
+def _on_nodes(radii: Real, integrands: Real, k: Real, degree: int) -> Real:
+    """Integrate over r on nodes, in bounded pieces: (n, K)."""
+    step = max(1, _VALUES_AT_ONCE // ((degree + 1) * len(radii)))
+    result = np.empty((len(k), integrands.shape[1]))
+    for start in range(0, len(k), step):
+        rows = slice(start, start + step)
+        result[rows] = spherical_bessel(degree, k[rows, None] * radii)[degree] @ integrands
+    result *= math.sqrt(2 / math.pi)
+    return np.ascontiguousarray(result.T)
+
+
+def _of_gaussians(shell: Shell, k: Real, degree: int, power: int) -> Real:
+    """Integrate in closed form."""
+    value = _gaussian_transform(shell, k)
+    if power == 0:
+        return value
+    slope = _gaussian_slope(shell, k)
     if degree == shell.degree - 1:
         return slope + (shell.degree + 1) * value / k
     return -slope + shell.degree * value / k
-
-
-def _on_nodes(shell: Shell, k: Real, degree: int, power: int) -> Real:
-    """Integrate over r on the nodes of the shell, in bounded pieces."""
-    integrand = shell.weights * shell.radii ** (2 + power) * shell.values
-    step = max(1, _VALUES_AT_ONCE // ((degree + 1) * len(shell.radii)))
-    result = np.empty(len(k))
-    for start in range(0, len(k), step):
-        piece = k[start : start + step]
-        bessel = spherical_bessel(degree, piece[:, None] * shell.radii)[degree]
-        result[start : start + step] = bessel @ integrand
-    return math.sqrt(2 / math.pi) * result
 
 
 def _gaussian_terms(shell: Shell, k: Real) -> tuple[Real, Real]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deeph_dock.basis import AtomicBasis
 from deeph_dock.integrals.operators import OPERATORS, Image
-from deeph_dock.integrals.radial import near_and_far, transform
+from deeph_dock.integrals.radial import check_resolution, near_and_far, transforms
 from deeph_dock.integrals.tables import Table, make_table
 
 Real = NDArray[np.float64]
@@ -82,18 +82,19 @@ class TwoCentre:
         """Transform the shells of an element, at near and far nodes."""
         if number not in self._bras:
             self._bras[number] = [
-                [transform(shell, nodes.wavenumbers) for shell in self.bases[number].shells]
-                for nodes in self._nodes
+                transforms(self.bases[number].shells, nodes.wavenumbers) for nodes in self._nodes
             ]
+            if self.bases[number].wavenumbers is None:
+                check_resolution(self.bases[number], self._bras[number][0], self._nodes[0])
         return self._bras[number]
 
     def _kets_of(self, quantity: str, number: int) -> list[list[list[Image]]]:
         """Apply an operator to the shells of an element, at near and far nodes."""
         if (quantity, number) not in self._kets:
-            images = OPERATORS[quantity].images
+            images, shells = OPERATORS[quantity].images, self.bases[number].shells
             self._kets[quantity, number] = [
-                [images(shell, nodes.wavenumbers) for shell in self.bases[number].shells]
-                for nodes in self._nodes
+                images(shells, own, nodes.wavenumbers)
+                for own, nodes in zip(self._bras_of(number), self._nodes, strict=True)
             ]
         return self._kets[quantity, number]
 
