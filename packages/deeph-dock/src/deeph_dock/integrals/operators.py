@@ -51,6 +51,9 @@ class Operator:
         1, or 3 for a vector.
     unit : str
         Of the integrals.
+    accuracy : float
+        Largest error of the splines midway between knots, in this unit, or relative to the largest
+        integral where that is above 1.
     images : callable
         Takes shells, their transforms (K,) and the wavenumbers (K,) in 1/Å; gives the functions
         that each of the shells becomes.
@@ -58,6 +61,7 @@ class Operator:
 
     components: int
     unit: str
+    accuracy: float
     images: Callable[[Sequence[Shell], Sequence[Real], Real], list[list[Image]]]
 
 
@@ -103,10 +107,10 @@ def _position(shells: Sequence[Shell], _: Sequence[Real], k: Real) -> list[list[
 
 OPERATORS: Mapping[str, Operator] = MappingProxyType(
     {
-        "overlap": Operator(1, "1", _overlap),
-        "kinetic": Operator(1, "eV", _kinetic),
-        "gradient": Operator(3, "1/Å", _gradient),
-        "position": Operator(3, "Å", _position),
+        "overlap": Operator(1, "1", 1e-9, _overlap),
+        "kinetic": Operator(1, "eV", 1e-7, _kinetic),
+        "gradient": Operator(3, "1/Å", 1e-8, _gradient),
+        "position": Operator(3, "Å", 1e-9, _position),
     }
 )
 """<i| O |j>: 1, -hbar^2/2m nabla^2, d/dr, and r - r_j with r_j the centre of the second orbital."""

@@ -12,8 +12,10 @@ Condens. Matter 14, 2745 (2002), Eqs. 20-26). All I_L of two elements are spline
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,43 +25,50 @@ from deeph_dock.integrals.gaunt import gaunt
 from deeph_dock.integrals.operators import Image
 from deeph_dock.integrals.radial import Nodes, spherical_bessel
 
+if TYPE_CHECKING:
+    from scipy.interpolate import PPoly
+
 Real = NDArray[np.float64]
-Int = NDArray[np.int64]
 
 STEP = 0.01
 """Largest distance of the knots, Å."""
-ACCURACY = 1e-9
-"""Largest error of the splines midway between knots, relative to 1 or the largest integral."""
 CLOSEST = 0.3
 """Accuracy is asked for from here on, and at zero, Å."""
 _HALVINGS = 4
 _VALUES_AT_ONCE = 2**20
 
 
+class Place(NamedTuple):
+    """Where a pair of shells stands in the blocks, and which column of the table it takes."""
+
+    rows: slice
+    columns: slice
+    integral: int
+
+
 @dataclass(frozen=True, eq=False)
-class Group:
-    """All pairs of shells of two degrees.
+class Part:
+    """One L of the sum for all pairs of shells of two degrees: they share its angular factor.
 
     Attributes
     ----------
-    rows, columns : (n_a * (2 l1 + 1),), (n_b * (2 l2 + 1),) int64 array
-        Orbitals of the two atoms.
-    shells : (2,) tuple of int
-        n_a, n_b.
-    integrals : (n_a, n_b, K) int64 array
-        Column of the table, for each K = (image, L, M).
-    harmonics : (K,) int64 array
-        L^2 + L + M.
-    tensor : (K, C (2 l1 + 1) (2 l2 + 1)) float64 array
-        Contraction to components and orbitals.
+    degree : int
+        L.
+    tensor : (C (2 l1 + 1) (2 l2 + 1), 2L + 1) float64 array
+        What makes the angular factor of the harmonics of degree L.
+    shape : (3,) tuple of int
+        C, 2 l1 + 1, 2 l2 + 1.
+    places : tuple of Place
+        One for each pair of shells.
+    first : bool
+        Nothing is there yet from another L.
     """
 
-    rows: Int
-    columns: Int
-    shells: tuple[int, int]
-    integrals: Int
-    harmonics: Int
+    degree: int
     tensor: Real
+    shape: tuple[int, int, int]
+    places: tuple[Place, ...]
+    first: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,29 +77,25 @@ class Table:
 
     Attributes
     ----------
-    step : float
-        Distance of the knots, Å; the first is at zero.
-    coefficients : (n, 4, I) float64 array
-        Cubic polynomials of the n intervals, highest power first, in (d - knot) / step; the last
-        interval is zero.
+    splines : PPoly
+        The I integrals as functions of the distance in Å, zero beyond the last knot.
     same_centre : (I,) float64 array
         The integrals at d = 0.
-    groups : tuple of Group
+    parts : tuple of Part
         How blocks are made of them.
     shape : (3,) tuple of int
         Components, orbitals of the first and of the second element.
     """
 
-    step: float
-    coefficients: Real
+    splines: PPoly
     same_centre: Real
-    groups: tuple[Group, ...]
+    parts: tuple[Part, ...]
     shape: tuple[int, int, int]
 
     @property
     def largest_degree(self) -> int:
         """Largest L of the harmonics."""
-        return max(int(np.sqrt(group.harmonics.max())) for group in self.groups)
+        return max(part.degree for part in self.parts)
 
 
 def make_table(
@@ -100,6 +105,7 @@ def make_table(
     far_transforms: tuple[Sequence[Real], Sequence[Sequence[Image]]],
     near: Nodes,
     far: Nodes,
+    accuracy: float,
 ) -> Table:
     """Tabulate the integrals of two elements.
 
@@ -114,28 +120,29 @@ def make_table(
         At the far nodes, if there are any.
     near, far : Nodes
         See `deeph_dock.integrals.radial.near_and_far`.
+    accuracy : float
+        Of the operator.
 
     Returns
     -------
     Table
-        With splines of the accuracy `ACCURACY`.
+        With splines of this accuracy.
     """
     terms = _Terms(first, second, transforms[1])
     products = terms.products(*transforms) * (near.weights * near.wavenumbers**2)[:, None]
     reach = terms.reach
     integrate = terms.integrator(products, near.wavenumbers)
-    step, values = _refined(integrate, float(reach.max()))
+    step, values = _refined(integrate, float(reach.max()), accuracy)
     same_centre = values[0].copy()
     if len(far.wavenumbers):
         beyond = terms.products(*far_transforms) * (far.weights * far.wavenumbers**2)[:, None]
         rest = terms.signs * beyond.sum(axis=0)
         same_centre += np.where(terms.degrees == 0, rest, 0.0)
     return Table(
-        step,
         _spline(values, step),
         same_centre,
-        terms.groups(),
-        (terms.components, *(len(_orbital_shells(basis)) for basis in (first, second))),
+        tuple(terms.parts()),
+        (terms.components, _starts(first)[-1], _starts(second)[-1]),
     )
 
 
@@ -192,41 +199,32 @@ class _Terms:
 
         return integrate
 
-    def groups(self) -> tuple[Group, ...]:
-        """Group the terms by the degrees of their shells."""
+    def parts(self) -> Iterator[Part]:
+        """Collect the terms of one L and two degrees."""
         of_first, of_second = _shells_by_degree(self.first), _shells_by_degree(self.second)
-        return tuple(
-            self._group(a, b, of_first[a], of_second[b]) for a in of_first for b in of_second
-        )
+        for l1, bras in of_first.items():
+            for l2, kets in of_second.items():
+                made = self.images[kets[0]]
+                inner = [(n, L) for n, image in enumerate(made) for L in _degrees(l1, image.degree)]
+                for number, degree in inner:
+                    image = made[number]
+                    angular = gaunt(l1, image.degree, degree)
+                    tensor = np.einsum("amM,cbm->cabM", angular, image.coefficients)
+                    yield Part(
+                        degree,
+                        np.ascontiguousarray(tensor.reshape(-1, 2 * degree + 1)),
+                        (self.components, 2 * l1 + 1, 2 * l2 + 1),
+                        tuple(self._place(a, b, number, degree) for a in bras for b in kets),
+                        (number, degree) == inner[0],
+                    )
 
-    def _group(self, l1: int, l2: int, bras: list[int], kets: list[int]) -> Group:
-        made = self.images[kets[0]]
-        inner = [
-            (number, degree)
-            for number, image in enumerate(made)
-            for degree in _degrees(l1, image.degree)
-        ]
-        tensors = [
-            np.einsum("amM,cbm->Mcab", gaunt(l1, made[number].degree, degree), image_coefficients)
-            for number, degree in inner
-            for image_coefficients in (made[number].coefficients,)
-        ]
-        counts = [2 * degree + 1 for _, degree in inner]
-        integrals = np.array(
-            [
-                [np.repeat([self.columns[a, b, *pair] for pair in inner], counts) for b in kets]
-                for a in bras
-            ]
-        )
-        harmonics = np.concatenate([np.arange(degree**2, (degree + 1) ** 2) for _, degree in inner])
-        tensor = np.concatenate(tensors)
-        return Group(
-            np.flatnonzero(np.isin(_orbital_shells(self.first), bras)),
-            np.flatnonzero(np.isin(_orbital_shells(self.second), kets)),
-            (len(bras), len(kets)),
-            integrals,
-            harmonics,
-            tensor.reshape(len(tensor), -1),
+    def _place(self, a: int, b: int, number: int, degree: int) -> Place:
+        """Find a pair of shells in the blocks."""
+        rows, columns = _starts(self.first), _starts(self.second)
+        return Place(
+            slice(rows[a], rows[a + 1]),
+            slice(columns[b], columns[b + 1]),
+            self.columns[a, b, number, degree],
         )
 
 
@@ -242,25 +240,26 @@ def _shells_by_degree(basis: AtomicBasis) -> dict[int, list[int]]:
     return found
 
 
-def _orbital_shells(basis: AtomicBasis) -> Int:
-    """Give the shell of every orbital."""
-    return np.repeat(np.arange(len(basis.shells)), [2 * degree + 1 for degree in basis.degrees])
+def _starts(basis: AtomicBasis) -> list[int]:
+    """Give the number of the first orbital of every shell, and that of all orbitals."""
+    return [0, *accumulate(2 * degree + 1 for degree in basis.degrees)]
 
 
-def _refined(integrate: Callable[[Real], Real], reach: float) -> tuple[float, Real]:
+def _refined(
+    integrate: Callable[[Real], Real], reach: float, accuracy: float
+) -> tuple[float, Real]:
     """Halve the step until the splines are accurate; give step and values at the knots."""
     count = int(np.ceil(reach / STEP)) + 4  # beyond the reach, where all is zero
     step = STEP
     values = integrate(_knots(count, step))
     for _ in range(_HALVINGS):
         between = integrate(_knots(count - 1, step) + step / 2)
-        middle = _spline(values, step)[: count - 1]
-        guessed = ((middle[:, 0] / 2 + middle[:, 1]) / 2 + middle[:, 2]) / 2 + middle[:, 3]
+        guessed = _spline(values, step)(_knots(count - 1, step) + step / 2)
         wrong = np.abs(guessed - between)[int(CLOSEST / step) :]
         merged = np.empty((2 * count - 1, values.shape[1]))
         merged[::2], merged[1::2] = values, between
         step, count, values = step / 2, 2 * count - 1, merged
-        if (wrong / 16 <= ACCURACY * np.maximum(1, np.abs(values).max(axis=0))).all():
+        if (wrong / 16 <= accuracy * np.maximum(1, np.abs(values).max(axis=0))).all():
             break
     return step, values
 
@@ -270,11 +269,11 @@ def _knots(count: int, step: float) -> Real:
     return knots
 
 
-def _spline(values: Real, step: float) -> Real:
-    """Give the cubic polynomials of the intervals, and a zero one at the end: (n, 4, I)."""
-    from scipy.interpolate import CubicSpline
+def _spline(values: Real, step: float) -> PPoly:
+    """Interpolate, and add an interval of zeros at the end."""
+    from scipy.interpolate import CubicSpline, PPoly
 
-    polynomials = CubicSpline(np.arange(len(values)), values).c  # (4, n - 1, I)
-    coefficients = np.zeros((len(values), 4, values.shape[1]))
-    coefficients[:-1] = polynomials.transpose(1, 0, 2)
-    return coefficients
+    inner = CubicSpline(_knots(len(values), step), values)
+    polynomials = np.zeros((4, len(values), values.shape[1]))
+    polynomials[:, :-1] = inner.c
+    return PPoly(polynomials, _knots(len(values) + 1, step))

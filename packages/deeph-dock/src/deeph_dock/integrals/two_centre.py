@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from deeph_spec.orbitals import real_harmonics
 from numpy.typing import NDArray
 
 from deeph_dock.basis import AtomicBasis
+from deeph_dock.integrals.harmonics import harmonics
 from deeph_dock.integrals.operators import OPERATORS, Image
 from deeph_dock.integrals.radial import check_resolution, near_and_far, transforms
 from deeph_dock.integrals.tables import Table, make_table
@@ -73,8 +73,9 @@ class TwoCentre:
             near, far = self._nodes
             bras, kets = self._bras_of(first), self._kets_of(quantity, second)
             bases = self.bases[first], self.bases[second]
+            accuracy = OPERATORS[quantity].accuracy
             self._tables[key] = make_table(
-                *bases, (bras[0], kets[0]), (bras[1], kets[1]), near, far
+                *bases, (bras[0], kets[0]), (bras[1], kets[1]), near, far, accuracy
             )
         return self._tables[key]
 
@@ -156,53 +157,26 @@ class TwoCentre:
 
 
 def _fill(out: NDArray[Any], table: Table, vectors: Real) -> None:
-    """Make the blocks (C, p, a, b) of a few pairs."""
+    """Make the blocks (C, p, a, b) of a few pairs.
+
+    Pairs run along the last axis until the end: every step then works on long rows.
+    """
     distances = np.sqrt(np.einsum("pc,pc->p", vectors, vectors))
-    integrals = _interpolated(table, distances)
-    harmonics = np.empty((len(vectors), (table.largest_degree + 1) ** 2))
-    for degree in range(table.largest_degree + 1):
-        harmonics[:, degree**2 : (degree + 1) ** 2] = real_harmonics(degree, vectors)
+    integrals = np.ascontiguousarray(table.splines(distances).T)
+    angles = harmonics(table.largest_degree, vectors, distances)
     same = distances < _SAME_CENTRE
     if same.any():
-        integrals[same] = table.same_centre
-        harmonics[same, 1:] = 0.0
-    for group in table.groups:
-        parts = integrals[:, group.integrals]  # (p, n_a, n_b, K)
-        parts *= harmonics[:, None, None, group.harmonics]
-        made = parts.reshape(-1, len(group.harmonics)) @ group.tensor
-        _place(out, made, group.rows, group.columns, group.shells)
-
-
-def _place(
-    out: NDArray[Any],
-    made: Real,
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    shells: tuple[int, int],
-) -> None:
-    """Put (p n_a n_b, C a b) into the orbitals of the blocks."""
-    components, count = out.shape[:2]
-    n_a, n_b = shells
-    a, b = len(rows) // n_a, len(columns) // n_b
-    stacked = made.reshape(count, n_a, n_b, components, a, b).transpose(3, 0, 1, 4, 2, 5)
-    height = slice(int(rows[0]), int(rows[-1]) + 1)
-    width = slice(int(columns[0]), int(columns[-1]) + 1)
-    if height.stop - height.start == len(rows) and width.stop - width.start == len(columns):
-        place = out[:, :, height, width].reshape(components, count, n_a, a, n_b, b)  # a view
-        place[...] = stacked
-    else:
-        out[:, :, rows[:, None], columns] = stacked.reshape(components, count, n_a * a, n_b * b)
-
-
-def _interpolated(table: Table, distances: Real) -> Real:
-    """Evaluate the splines, (p, I)."""
-    position = distances / table.step
-    interval = np.minimum(position.astype(np.int64), len(table.coefficients) - 1)
-    t = (position - interval)[:, None]
-    c = table.coefficients[interval]  # (p, 4, I)
-    value = c[:, 0] * t
-    for power in (1, 2):
-        value += c[:, power]
-        value *= t
-    value += c[:, 3]
-    return value
+        integrals[:, same] = table.same_centre[:, None]
+        angles[1:, same] = 0.0
+    blocks = np.empty((*table.shape, len(vectors)))
+    for part in table.parts:
+        rows = angles[part.degree**2 : (part.degree + 1) ** 2]
+        factor = (part.tensor @ rows).reshape(*part.shape, len(vectors))
+        more = np.empty_like(factor)
+        for place in part.places:
+            target = blocks[:, place.rows, place.columns]
+            if part.first:
+                np.multiply(factor, integrals[place.integral], out=target)
+            else:
+                target += np.multiply(factor, integrals[place.integral], out=more)
+    out[...] = blocks.transpose(0, 3, 1, 2)
