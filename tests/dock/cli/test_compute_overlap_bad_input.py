@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from deeph_dock import cli
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.structure import ATOMIC_NUMBERS, Structure
+from deeph_spec.system import SystemInfo
 from deeph_spec.validation import validate_dataset
 
 Dock = Callable[..., tuple[int, str, str]]
@@ -199,6 +201,33 @@ def test_bases_of_two_codes(dock: Dock, basis: Path, structure: Path, tmp_path: 
     (basis / "O.ion").write_text("# PAOs:____\n")
     said = one_line(dock("compute-overlap", structure, "--basis", basis, "-o", tmp_path / "out"))
     assert "basis files of several codes: siesta (O.ion), abacus (H_gga_4au" in said
+
+
+def test_charges_from_pseudopotentials(
+    dock: Dock, basis: Path, structure: Path, tmp_path: Path
+) -> None:
+    """Without them unknown, and said so; with them done again; a damaged one is one line."""
+    command = ("compute-overlap", structure, "-o", tmp_path / "out", "--basis")
+    info = tmp_path / "out/dft/water/info.json"
+    code, out, _ = dock(*command, basis)
+    assert code == 0
+    assert "occupation is null: no valence charge of H, O" in out
+    assert SystemInfo.read(info).occupation is None
+    full = shutil.copytree(basis, tmp_path / "full")
+    for symbol, charge in (("H", "1.0"), ("O", "6.0")):
+        header = f"<PP_HEADER element='{symbol}' z_valence='{charge}' number_of_proj='0'/>"
+        (full / f"{symbol}.upf").write_text(f"<UPF version='2.0.1'>\n{header}\n")
+    code, out, _ = dock(*command, full)
+    assert code == 0
+    assert "occupation" not in out
+    assert "1 of them again" in out
+    assert SystemInfo.read(info).occupation == 8.0
+    cut = shutil.copytree(full, tmp_path / "cut")
+    (cut / "O.upf").write_text("<UPF version='2.0.1'>\n<PP_HEADER element='O' z_vale")
+    said = one_line(dock(*command, cut))
+    assert "O.upf: PP_HEADER is not complete" in said
+    assert said.count("\n") == 1
+    assert SystemInfo.read(info).occupation == 8.0
 
 
 # -- structures -----------------------------------------------------------------------------------
