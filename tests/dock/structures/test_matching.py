@@ -13,6 +13,8 @@ from deeph_dock.structures.matching import WORTHWHILE, matches
 from deeph_dock.structures.twist import twisted
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 
@@ -37,12 +39,12 @@ def test_the_strain_of_a_match_is_that_of_the_lattices(share):
     found = matches(RECTANGULAR, OBLIQUE, 20.0, 5.0, max_strain=0.05, max_atoms=300, share=share)
     for match in found:
         structure = stacked(RECTANGULAR, OBLIQUE, match, 3.0)
-        for matrix, given, strains in (
+        for matrix, single, strains in (
             (match.bottom_matrix, RECTANGULAR, match.bottom_strain),
             (match.top_matrix, OBLIQUE, match.top_strain),
         ):
             primitive = np.linalg.inv(matrix) @ structure.lattice[:2, :2]
-            mapping = np.linalg.solve(layer_of(given).lattice, primitive)
+            mapping = np.linalg.solve(layer_of(single).lattice, primitive)
             stretches = np.linalg.svd(mapping, compute_uv=False)
             np.testing.assert_allclose(np.sort(stretches) - 1, strains, atol=1e-12)
             assert np.linalg.det(mapping) > 0
@@ -139,6 +141,51 @@ def of_one_supercell(layers, lower, angle, tolerance, strain):
     own = round(np.linalg.det(lower)) * len(layers[0])
     for number in np.flatnonzero((off <= tolerance) & (strains <= strain)):
         yield own + int(cells[number]) * len(layers[1]), float(strains[number])
+
+
+WHOLE = st.integers(-5, 5)
+MATRIX = st.tuples(st.tuples(WHOLE, WHOLE), st.tuples(WHOLE, WHOLE))
+
+
+@given(
+    MATRIX,
+    MATRIX,
+    st.floats(0.001, 0.1),
+    st.floats(0, math.pi),
+    st.floats(-180, 180),
+    st.sampled_from([-1.0, 0.0, 1.0]),
+    st.sampled_from([0.01, 0.5, 8.0]),
+    st.sampled_from([(1, 1), (1, -1), (-1, -1)]),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_match_that_was_planted_is_found(
+    lower, upper, strain, axis, angle, edge, tolerance, signs
+):
+    """A bottom made from the top by a known turn and stretch, both at the limits of the search."""
+    counts = [row[0][0] * row[1][1] - row[0][1] * row[1][0] for row in (lower, upper)]
+    assume(min(counts) > 0 and max(counts) < 30)
+    turned = math.radians(angle + edge * tolerance)
+    rotation, axes = (
+        np.array([[math.cos(x), math.sin(x)], [-math.sin(x), math.cos(x)]]) for x in (turned, axis)
+    )
+    stretch = axes.T @ np.diag(1 + strain * np.array(signs)) @ axes
+    top = np.array([[2.9, 0.0], [-0.8, 3.3]])
+    plane = np.linalg.inv(lower) @ np.array(upper) @ top @ rotation @ stretch
+    reference = math.degrees(math.atan2(plane[0, 1], plane[0, 0]))  # layers are turned: a1 along x
+    bottom = np.eye(3) * 15.0
+    bottom[:2, :2] = plane
+    above = np.eye(3) * 15.0
+    above[:2, :2] = top
+    layers = [Structure(cell, np.zeros((1, 3)), np.array([6])) for cell in (bottom, above)]
+    found = matches(
+        *layers,
+        angle - reference,
+        tolerance * (1 + 1e-9) + 1e-9,
+        max_strain=strain * (1 + 1e-9),
+        max_atoms=sum(counts),
+    )
+    assert found[0].atoms <= sum(counts)
+    assert found[0].strain <= strain * (1 + 2e-9)
 
 
 def supercells(largest: int):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from deeph_dock.structures.layer import layer_of
 from deeph_dock.structures.match import stacked
-from deeph_dock.structures.plane_lattice import translations
 from deeph_dock.structures.twist import commensurate, commensurate_angle, twisted, twisted_layers
 from deeph_spec.errors import InputError
 from deeph_spec.structure import Structure
@@ -217,16 +216,6 @@ def test_trilayers_and_double_bilayers():
         _, _, vectors = bonds(double, pair, 3.4)
         upright = np.hypot(vectors[:, 0], vectors[:, 1]) < 1e-6
         assert np.count_nonzero(upright) == 38  # half of the atoms of each layer: AB
-
-
-def test_every_translation_once():
-    for matrix in ([[2, 1], [-1, 3]], [[0, 1], [-6, 4]], [[4, 0], [0, 4]], [[-3, -2], [5, -4]]):
-        points = translations(np.array(matrix))
-        count = round(np.linalg.det(matrix))
-        assert len(points) == count
-        whole = points @ np.array(matrix)
-        np.testing.assert_allclose(whole, np.rint(whole), atol=1e-12)
-        assert len(np.unique((points * count).round().astype(int), axis=0)) == count
 
 
 def test_forty_thousand_atoms_in_a_blink():
