@@ -7,6 +7,7 @@ name behind. There is one writer per file: two writers of one process must not s
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -123,6 +124,33 @@ def replace_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         if temporary.exists():
             shutil.rmtree(temporary)
     _flush(path.parent)
+
+
+def require_space(path: str | os.PathLike[str], size: int) -> None:
+    """Refuse to begin a file for which there is no space: HDF5 may not survive a full disk.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; its folder must exist.
+    size : int
+        Bytes that will be written.
+
+    Raises
+    ------
+    OSError
+        If the disk has less, or the process may not write files of this size.
+    """
+    path = Path(path)
+    if shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    try:
+        import resource
+    except ImportError:  # no such limits on this system
+        return
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if most != resource.RLIM_INFINITY and size > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deeph_spec.errors import InputError
-from deeph_spec.files import replace_file
+from deeph_spec.files import replace_file, require_space
 from deeph_spec.ragged import boundaries_of, gather, scatter, shape_groups
 from deeph_spec.system import FORMAT_VERSION
 
@@ -44,6 +44,7 @@ KEYS = ("atom_pairs", "chunk_shapes", "chunk_boundaries", "entries")
 MAX_BYTES = 256 * 2**20
 ENTRY_TYPES = tuple(map(np.dtype, ("f4", "f8", "c8", "c16")))
 _WRITE_AT_MOST = 2**30  # systems refuse more than 2 GiB in one call
+_OVERHEAD = 2**13  # of HDF5 itself
 _GAP_BYTES = 2**20  # reading so much costs as much as another call
 _CHUNK_BYTES = 2**20
 
@@ -371,6 +372,8 @@ def write(
     compress : bool
         Chunks of 1 MiB with shuffle and gzip 4 instead of contiguous data.
     """
+    if not compress:
+        require_space(path, matrix.nbytes + _OVERHEAD)
     with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
         _write_attributes(file, quantity)
         for key in KEYS:
@@ -416,6 +419,9 @@ def write_in_pieces(
     """
     boundaries = boundaries_of(chunk_shapes)
     total = int(boundaries[-1])
+    components = 3 if quantity in VECTORS else 1
+    indices = atom_pairs.nbytes + chunk_shapes.nbytes + boundaries.nbytes
+    require_space(path, indices + 8 * components * total + _OVERHEAD)
     with replace_file(path) as temporary:
         with h5py.File(temporary, "w") as file:
             _write_attributes(file, quantity)
@@ -425,7 +431,7 @@ def write_in_pieces(
             settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
             settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
             settings.set_obj_track_times(False)  # equal data, equal bytes
-            space = h5py.h5s.create_simple((3, total) if quantity in VECTORS else (total,))
+            space = h5py.h5s.create_simple((3, total) if components == 3 else (total,))
             made = h5py.h5d.create(file.id, b"entries", h5py.h5t.NATIVE_DOUBLE, space, settings)
             start = made.get_offset()
         descriptor = os.open(temporary, os.O_WRONLY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -401,3 +402,37 @@ def test_results_may_not_go_where_a_file_is(
     assert err.count("\n") == 1
     assert "Traceback" not in out + err
     assert structure.read_bytes() == before
+
+
+def test_a_basis_that_changed_is_read_again(
+    dock: Dock, basis: Path, structure: Path, tmp_path: Path
+) -> None:
+    """Two calls in one process, as in a notebook."""
+    command = ("compute-overlap", structure, "--basis", basis, "-o", tmp_path / "out")
+    assert dock(*command)[0] == 0
+    path = basis / "O_gga_4au_60Ry_1s1p.orb"
+    path.write_text(path.read_text()[:3000])
+    assert "O_gga_4au_60Ry_1s1p.orb: function 2 has" in one_line(dock(*command))
+
+
+def test_no_space_is_one_line_and_leaves_nothing(basis: Path, tmp_path: Path) -> None:
+    """Files may not be larger than 20 kB: overlap.h5 of one of two structures is."""
+    water(tmp_path / "s" / "small.vasp")
+    crystal = [("O", *(2.0 * np.array(place))) for place in np.ndindex(2, 2, 2)]
+    write_poscar(tmp_path / "s" / "wide.vasp", *crystal, cell=4.0)
+    data = tmp_path / "out"
+    command = [*COMMAND, "compute-overlap", str(tmp_path / "s"), "--basis", str(basis)]
+    done = subprocess.run(
+        [*command, "-o", str(data)],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    said = one_line((done.returncode, done.stdout, done.stderr))
+    assert "wide" in said
+    assert "File too large" in said
+    assert list(whole(data)) == ["small"]
+    shutil.rmtree(data)
+    again = subprocess.run([*command, "-o", str(data)], capture_output=True, text=True, check=True)
+    assert "     2  computed in" in again.stdout
+    assert sorted(whole(data)) == ["small", "wide"]

@@ -160,6 +160,8 @@ def plan(
         If there is no structure, ids do not fit together, or the bases are not as they should be.
     """
     top = dataset_folder(destination)
+    bases_of.cache_clear()  # files may have changed since the last call
+    _integrals.cache_clear()
     found = find_structures(sources, top, flatten, kind)
     numbers = sorted({n for one in found if one.structure for n in one.structure.numbers.tolist()})
     if not numbers:
@@ -353,19 +355,16 @@ def write_matrix(
 
 def _structure(task: Task) -> Structure:
     """Give the structure in its cell, or raise what is wrong with it."""
-    given = task.given
-    if given.problem or given.structure is None:
-        source = "" if given.source in given.problem else f"{given.source}: "
-        raise InputError(f"{source}{given.problem}")
-    close = too_close(given.structure, given.periodic, CLOSEST)
+    structure, given = _given(task), task.given
+    close = too_close(structure, given.periodic, CLOSEST)
     if close:
         raise InputError(f"{given.source}: {close}, expected at least {CLOSEST} Å: a mistake?")
     if all(given.periodic):
-        return given.structure
+        return structure
     bases = bases_of(task.settings.basis, task.numbers)
-    reach = 2 * max(bases[number].cutoff for number in given.structure.numbers.tolist())
-    cell = boxed(given.structure, given.periodic, max(EMPTY, reach + 1.0))
-    return replace(given.structure, lattice=cell)
+    reach = 2 * max(bases[number].cutoff for number in structure.numbers.tolist())
+    cell = boxed(structure, given.periodic, max(EMPTY, reach + 1.0))
+    return replace(structure, lattice=cell)
 
 
 def _info(task: Task, structure: Structure) -> SystemInfo:
@@ -380,6 +379,8 @@ def _info(task: Task, structure: Structure) -> SystemInfo:
         spin=task.settings.spin,
         fermi_level=None,
         occupation=sum(known) if len(known) == len(charges) else None,
+        # Unknown electrons are said to be unknown.
+        extras={} if len(known) == len(charges) else {"occupation": None},
     )
 
 
@@ -428,9 +429,12 @@ def _settings(task: Task) -> dict[str, Any]:
 
 
 def _given(task: Task) -> Structure:
-    if task.given.structure is None:
-        raise InputError(f"{task.given.source}: {task.given.problem}")
-    return task.given.structure
+    """Give the structure as it was given, or raise why it cannot be read."""
+    given = task.given
+    if given.problem or given.structure is None:
+        source = "" if given.source in given.problem else f"{given.source}: "
+        raise InputError(f"{source}{given.problem}")
+    return given.structure
 
 
 def _fingerprint(basis: AtomicBasis) -> str:

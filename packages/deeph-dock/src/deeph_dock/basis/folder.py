@@ -260,21 +260,39 @@ def _with_core(reader: BasisReader, basis: AtomicBasis, others: Sequence[Path]) 
     """Add what a pseudopotential beside it says, if the basis does not say it."""
     if basis.valence is not None:
         return basis
-    charges: dict[float, Path] = {}
+    charges: dict[float, list[Path]] = {}
+    damaged: list[InputError] = []
     for path in others:
-        found = reader.valence(path)
+        try:
+            found = reader.valence(path)
+        except InputError as error:
+            damaged.append(error)
+            continue
         if found is not None and found[0] == basis.number:
-            charges.setdefault(found[1], path)
+            charges.setdefault(found[1], []).append(path)
+    if not charges and damaged:
+        raise damaged[0]
     if len(charges) != 1:
         return basis
-    ((charge, path),) = charges.items()
-    reach = basis.projector_reach
-    if basis.code == "abacus":
-        from deeph_dock.basis.upf import read
-
-        reach = read(path).projector_reach
-    facts = basis.facts | {"pseudopotential": path.name}
+    ((charge, paths),) = charges.items()
+    facts = basis.facts | {"pseudopotential": paths[0].name}
+    reach = basis.projector_reach if basis.code != "abacus" else _common_reach(paths)
     return replace(basis, valence=charge, projector_reach=reach, facts=facts)
+
+
+def _common_reach(paths: Sequence[Path]) -> float:
+    """Give the reach of the projectors of pseudopotentials of one element."""
+    from deeph_dock.basis.upf import read
+
+    reaches = {path: read(path).projector_reach for path in paths}
+    first, *others = paths
+    for other in others:
+        if reaches[other] != reaches[first]:
+            raise InputError(
+                f"two pseudopotentials of one element: {first} and {other}, whose projectors reach "
+                f"{reaches[first]:.3f} and {reaches[other]:.3f} Å; name the one to use by --basis"
+            )
+    return reaches[first]
 
 
 def _symbols(numbers: Iterable[int]) -> str:

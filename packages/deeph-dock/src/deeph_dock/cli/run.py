@@ -252,15 +252,15 @@ def _compute_all(tasks: Sequence[Task], top: Path, pool: Workers) -> list[Outcom
 
     outcomes: list[Outcome] = []
     start = time.monotonic()
-    try:
-        with sole_writer(top):
+    with sole_writer(top):
+        try:
             remove_leftovers(task.target for task in tasks)
             done = outcomes_of(compute, tasks, pool.make, pool.at_once)
             for outcome in with_progress(done, len(tasks), "computing"):
                 outcomes.append(outcome)
                 print_trace(outcome)
-    finally:
-        _print_summary(outcomes, len(tasks), top, time.monotonic() - start)
+        finally:
+            _print_summary(outcomes, len(tasks), top, time.monotonic() - start)
     return outcomes
 
 
