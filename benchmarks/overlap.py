@@ -121,12 +121,12 @@ def spent(*command: str | Path) -> Spent:
     start = time.perf_counter()
     process = subprocess.Popen(
         [str(word) for word in command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env=os.environ | settings,
     )
-    assert process.stderr is not None
-    message = process.stderr.read().decode()
+    assert process.stdout is not None
+    message = process.stdout.read().decode()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
