@@ -57,12 +57,16 @@ class Operator:
     images : callable
         Takes shells, their transforms (K,) and the wavenumbers (K,) in 1/Å; gives the functions
         that each of the shells becomes.
+    same_centre : callable or None
+        Takes two tabulated shells of one l and one centre; gives the integral of their orbitals
+        of one m. None where that over k converges as well.
     """
 
     components: int
     unit: str
     accuracy: float
     images: Callable[[Sequence[Shell], Sequence[Real], Real], list[list[Image]]]
+    same_centre: Callable[[Shell, Shell], float] | None = None
 
 
 def _overlap(shells: Sequence[Shell], own: Sequence[Real], k: Real) -> list[list[Image]]:
@@ -73,13 +77,34 @@ def _overlap(shells: Sequence[Shell], own: Sequence[Real], k: Real) -> list[list
 
 
 def _kinetic(shells: Sequence[Shell], own: Sequence[Real], k: Real) -> list[list[Image]]:
-    from ase.units import Bohr, Hartree
-
-    energy = Hartree * Bohr**2 / 2 * k**2
+    energy = _half_inverse_mass() * k**2
     return [
         [Image(shell.degree, energy * f, np.eye(2 * shell.degree + 1)[None])]
         for shell, f in zip(shells, own, strict=True)
     ]
+
+
+def _kinetic_of_one_centre(first: Shell, second: Shell) -> float:
+    """Integrate hbar^2/2m (r^2 R_a' R_b' + l (l + 1) R_a R_b) over r.
+
+    Tabulated orbitals end with a slope at their cutoff: the integrand over k falls off as k^-2
+    only, and what lies beyond the last k is worth meV.
+    """
+    from scipy.interpolate import CubicSpline
+
+    inner, outer = sorted((first, second), key=lambda shell: float(shell.radii[-1]))
+    r, weights, degree = inner.radii, inner.weights, inner.degree
+    other = CubicSpline(outer.radii, outer.values)
+    slopes = CubicSpline(r, inner.values)(r, 1) * other(r, 1)
+    centrifugal = degree * (degree + 1) * inner.values * other(r)
+    return _half_inverse_mass() * float(np.sum(weights * (r**2 * slopes + centrifugal)))
+
+
+def _half_inverse_mass() -> float:
+    """Give hbar^2/2m, eV Å^2."""
+    from ase.units import Bohr, Hartree
+
+    return float(Hartree * Bohr**2 / 2)
 
 
 def _gradient(shells: Sequence[Shell], own: Sequence[Real], k: Real) -> list[list[Image]]:
@@ -108,7 +133,7 @@ def _position(shells: Sequence[Shell], _: Sequence[Real], k: Real) -> list[list[
 OPERATORS: Mapping[str, Operator] = MappingProxyType(
     {
         "overlap": Operator(1, "1", 1e-9, _overlap),
-        "kinetic": Operator(1, "eV", 1e-7, _kinetic),
+        "kinetic": Operator(1, "eV", 1e-7, _kinetic, _kinetic_of_one_centre),
         "gradient": Operator(3, "1/Å", 1e-8, _gradient),
         "position": Operator(3, "Å", 1e-9, _position),
     }

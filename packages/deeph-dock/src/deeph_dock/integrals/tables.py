@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeph_dock.basis import AtomicBasis
+from deeph_dock.basis import AtomicBasis, Shell
 from deeph_dock.integrals.gaunt import gaunt
-from deeph_dock.integrals.operators import Image
+from deeph_dock.integrals.operators import Image, Operator
 from deeph_dock.integrals.radial import Nodes, spherical_bessel
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def make_table(
     far_transforms: tuple[Sequence[Real], Sequence[Sequence[Image]]],
     near: Nodes,
     far: Nodes,
-    accuracy: float,
+    operator: Operator,
 ) -> Table:
     """Tabulate the integrals of two elements.
 
@@ -120,8 +120,8 @@ def make_table(
         At the far nodes, if there are any.
     near, far : Nodes
         See `deeph_dock.integrals.radial.near_and_far`.
-    accuracy : float
-        Of the operator.
+    operator : Operator
+        Made the kets.
 
     Returns
     -------
@@ -132,8 +132,11 @@ def make_table(
     products = terms.products(*transforms) * (near.weights * near.wavenumbers**2)[:, None]
     reach = terms.reach
     integrate = terms.integrator(products, near.wavenumbers)
-    step, values = _refined(integrate, float(reach.max()), accuracy)
+    step, values = _refined(integrate, float(reach.max()), operator.accuracy)
     same_centre = values[0].copy()
+    exact = first.wavenumbers is None and not len(far.wavenumbers)
+    if operator.same_centre is not None and first is second and exact:
+        same_centre = terms.same_centre(operator.same_centre)
     if len(far.wavenumbers):
         beyond = terms.products(*far_transforms) * (far.weights * far.wavenumbers**2)[:, None]
         rest = terms.signs * beyond.sum(axis=0)
@@ -198,6 +201,15 @@ class _Terms:
             return result
 
         return integrate
+
+    def same_centre(self, integral: Callable[[Shell, Shell], float]) -> Real:
+        """Give all integrals of a scalar operator at d = 0: those of L = 0 and equal degrees."""
+        values = np.zeros(len(self.listed))
+        for column, (a, b, _, degree) in enumerate(self.listed):
+            bra, ket = self.first.shells[a], self.second.shells[b]
+            if degree == 0 and bra.degree == ket.degree:
+                values[column] = 4 * np.pi * integral(bra, ket)
+        return values
 
     def parts(self) -> Iterator[Part]:
         """Collect the terms of one L and two degrees."""

@@ -73,9 +73,8 @@ class TwoCentre:
             near, far = self._nodes
             bras, kets = self._bras_of(first), self._kets_of(quantity, second)
             bases = self.bases[first], self.bases[second]
-            accuracy = OPERATORS[quantity].accuracy
             self._tables[key] = make_table(
-                *bases, (bras[0], kets[0]), (bras[1], kets[1]), near, far, accuracy
+                *bases, (bras[0], kets[0]), (bras[1], kets[1]), near, far, OPERATORS[quantity]
             )
         return self._tables[key]
 
