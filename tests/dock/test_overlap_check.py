@@ -177,6 +177,27 @@ def test_bohr_taken_for_angstrom_is_named(dock: Dock, graphene: Path, carbon: Pa
     )
 
 
+def test_a_sorted_poscar_is_named_beside_the_rule_that_it_breaks(
+    dock: Dock, dft_data: Data, converted: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root = shutil.copytree(converted("siesta/H2O_box/0001"), tmp_path / "data")
+    path = root / "dft" / "one" / "POSCAR"
+    structure = Structure.read(path)
+    assert structure.symbols == ["O", "H", "H"]
+    order = [1, 2, 0]
+    Structure(structure.lattice, structure.positions[order], structure.numbers[order]).write(path)
+    line = _failure(dock, root, "--basis", dft_data("siesta/H2O_box/basis"))
+    assert "a block of" in line
+    assert "looks like: atoms in another order than in POSCAR" in line
+    assert "atom 0 of the matrices is 2" in line
+
+
+def test_a_structure_without_overlap_is_noted(dock: Dock, graphene: Path, carbon: Path) -> None:
+    (graphene / "dft" / "one" / "overlap.h5").unlink()
+    _, out, _ = dock("check", graphene, "--basis", carbon)
+    assert "no overlap.h5: nothing to compare with the basis" in out
+
+
 def test_the_basis_of_another_set_is_noticed(dock: Dock, dft_data: Data, graphene: Path) -> None:
     """Carbon of SiC: the same shells, other radii."""
     line = _failure(dock, graphene, "--basis", dft_data("siesta/SiC_8/basis"))

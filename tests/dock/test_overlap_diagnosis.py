@@ -342,6 +342,27 @@ def test_the_identity_is_named(world: World) -> None:
     _only(world.examine(overlap=identity), "S is the identity")
 
 
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [("major", "diag(S, S), up before down"), ("minor", "up and down orbital by orbital")],
+)
+def test_s_of_both_spins_is_named(world: World, order: str, words: str) -> None:
+    def doubled(matrix: BlockMatrix) -> BlockMatrix:
+        two = np.eye(2)
+        stacks = [
+            (
+                rows,
+                np.array([np.kron(*((two, b) if order == "major" else (b, two))) for b in stack]),
+            )
+            for rows, stack in matrix.by_shape()
+        ]
+        return BlockMatrix.from_stacks(matrix.atom_pairs, 2 * matrix.chunk_shapes, stacks)
+
+    _only(world.examine(overlap=doubled(world.overlap)), f"S is doubled for spin: {words}")
+    both = world.examine(overlap=doubled(_reversed(world.overlap)))
+    _only(both, "S is doubled for spin", "R has the other sign")
+
+
 def test_a_changed_number_is_placed_and_not_explained(world: World) -> None:
     row = len(world.overlap) // 2
     changed = world.overlap.with_entries(world.overlap.entries.copy())
@@ -434,6 +455,32 @@ def test_two_wrong_places_are_told_apart(world: World) -> None:
     _only(world.examine(overlap=twice), "S multiplied by 2", "R has the other sign")
 
 
+def test_causes_that_hide_each_other_are_found_together(world: World) -> None:
+    own = world.structure
+    other_shells = world.stored(shells={6: (1, 0, 2, 3, 4)})
+    smaller = world.moved(own.positions * BOHR, own.lattice * BOHR)
+    _only(world.examine(smaller, other_shells), "lengths in POSCAR are", "C has s2 s1 p1 p2 d1")
+    sign = world.stored(flips={6: (1, 1, 1, -1, 1)})
+    _only(world.examine(smaller, sign), "lengths in POSCAR are", "whole shells: C p2")
+    order = [1, 2, 0, 3, 5, 4]
+    moved = Structure(own.lattice, own.positions[order], own.numbers[order])
+    twice = world.overlap.with_entries(2 * world.overlap.entries)
+    _only(world.examine(moved, twice), "S multiplied by 2", "atoms in another order")
+
+
+def test_causes_that_hide_each_other_too_well_are_not_named(world: World) -> None:
+    own = world.structure
+    wrapped = world.moved(own.positions + SHIFTS @ own.lattice)
+    turned = Structure(own.lattice.T, own.positions, own.numbers)
+    for structure, overlap in (
+        (wrapped, world.stored(shells={6: (1, 0, 2, 3, 4)})),
+        (turned, _reversed(world.overlap)),
+    ):
+        agreement = world.examine(structure, overlap)
+        assert agreement.causes == ()
+        assert agreement.looks_like == "no known cause"
+
+
 def test_two_orders_of_orbitals_are_told_apart(world: World) -> None:
     both = world.stored(CODES["SIESTA"], overlap=world.stored(shells={6: (1, 0, 2, 3, 4)}))
     _only(world.examine(overlap=both), "C has s2 s1 p1 p2 d1", "as SIESTA has them")
@@ -451,6 +498,16 @@ def test_what_cannot_be_told_is_not_named(world: World, other_integrals: TwoCent
         assert not agreement.ok
         assert agreement.causes == ()
         assert agreement.hint.startswith("another basis")
+
+
+def test_a_factor_is_named_where_the_rest_is_not(world: World) -> None:
+    own = world.structure
+    positions = own.positions * BOHR + SHIFTS @ own.lattice
+    twice = world.overlap.with_entries(2 * world.overlap.entries)
+    agreement = world.examine(world.moved(positions), twice)
+    assert len(agreement.causes) == 1
+    assert agreement.causes[0].startswith("S multiplied by 2")
+    assert "remain, of another cause: no known cause" in agreement.looks_like
 
 
 @pytest.mark.parametrize("how", ["noise", "shuffled", "rotated"])

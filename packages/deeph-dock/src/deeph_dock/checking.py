@@ -216,6 +216,8 @@ def _proved(task: Task, row: Row) -> Row:
     for matrix in (overlap, hamiltonian):
         if matrix is not None:
             row = replace(row, pairs=max(row.pairs or 0, len(matrix)))
+    if overlap is None and task.bases is not None:
+        row = replace(row, notes=(*row.notes, "no overlap.h5: nothing to compare with the basis"))
     if overlap is not None and {finding.rule for finding in row.errors} <= READABLE:
         row = _with_basis(row, task, folder, overlap)
     if row.errors:

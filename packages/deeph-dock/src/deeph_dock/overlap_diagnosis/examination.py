@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from deeph_spec.blocks import BlockMatrix
@@ -21,6 +21,7 @@ from deeph_dock.overlap_diagnosis.reading import (
     groups,
 )
 from deeph_dock.overlap_diagnosis.search import Explanation, explain
+from deeph_dock.overlap_diagnosis.values import without_spin
 
 TOLERANCES: dict[tuple[str, str], float] = {
     ("siesta", "exact"): 2e-5,
@@ -28,7 +29,6 @@ TOLERANCES: dict[tuple[str, str], float] = {
     ("openmx", "exact"): 1e-6,
     ("openmx", "openmx"): 1e-6,
     ("abacus", "exact"): 1e-6,
-    ("fhi-aims", "exact"): 2e-3,
     ("pyscf", "exact"): 1e-7,
 }
 """Largest difference to the code's own overlaps, by code and quadrature of the basis."""
@@ -195,6 +195,20 @@ def examine(
         return Agreement(0.0, limit, 0, hint=hint)
     present = np.unique(structure.numbers).tolist()
     problem = Problem(structure, overlap, bases, engine, limit)
+    sizes = {number: orbital_count(problem.shells[number]) for number in present}
+    halved = without_spin(problem, np.array([sizes[z] for z in structure.numbers.tolist()]))
+    if halved is not None:
+        words, half = halved
+        found = examine(structure, orbital_map, half, bases, engine, limit)
+        return replace(
+            found,
+            wrong=len(overlap),
+            pair=tuple(overlap.atom_pairs[0].tolist()),
+            where=f"pair {_pair(overlap.atom_pairs[0])}: a block of "
+            f"{' x '.join(str(n) for n in overlap.chunk_shapes[0].tolist())}, the basis has half",
+            causes=(f"S is doubled for spin: {words}", *found.causes),
+            left=found.largest if found.left is None else found.left,
+        )
     sources = {n: _matched(tuple(orbital_map[SYMBOLS[n]]), problem.shells[n]) for n in present}
     reading = Reading(structure.lattice, structure.positions, structure.numbers, sources)
     differences = deviations(problem, reading, np.arange(len(overlap)))
@@ -237,7 +251,7 @@ def _where(problem: Problem, reading: Reading, row: int) -> str:
     i, j = int(pair[3]), int(pair[4])
     symbols = problem.structure.symbols
     distance = float(np.linalg.norm(reading.vectors(pair[None])[0]))
-    name = f"pair ({', '.join(str(x) for x in pair.tolist())}), {symbols[i]}-{symbols[j]}"
+    name = f"pair {_pair(pair)}, {symbols[i]}-{symbols[j]}"
     name += f" at {distance:.3f} Å"
     for group in groups(problem, reading, np.array([row])):
         difference = np.abs(group.stored - group.expected)[0]
@@ -250,6 +264,10 @@ def _where(problem: Problem, reading: Reading, row: int) -> str:
     shape = problem.overlap.chunk_shapes[row].tolist()
     sizes = [orbital_count(problem.shells[int(problem.structure.numbers[atom])]) for atom in (i, j)]
     return f"{name}: a block of {shape[0]} x {shape[1]}, the basis has {sizes[0]} x {sizes[1]}"
+
+
+def _pair(pair: Int) -> str:
+    return f"({', '.join(str(x) for x in pair.tolist())})"
 
 
 def _labels(problem: Problem, reading: Reading, number: int) -> list[str]:
@@ -265,8 +283,6 @@ def _labels(problem: Problem, reading: Reading, number: int) -> list[str]:
 
 def _with_missing(problem: Problem, reading: Reading, agreement: Agreement) -> Agreement:
     """Add pairs that the file lacks although their orbitals overlap."""
-    from dataclasses import replace
-
     pairs = missing_pairs(problem, reading)
     if not len(pairs):
         return agreement
@@ -277,7 +293,7 @@ def _with_missing(problem: Problem, reading: Reading, agreement: Agreement) -> A
         agreement,
         hint=(
             f"all stored pairs agree, but {len(pairs)} pairs whose orbitals overlap are not "
-            f"stored, the first is ({', '.join(str(x) for x in first.tolist())}), {i}-{j} at "
+            f"stored, the first is {_pair(first)}, {i}-{j} at "
             f"{distance:.3f} Å: pairs were cut off, or the basis of the run reached less far"
         ),
     )

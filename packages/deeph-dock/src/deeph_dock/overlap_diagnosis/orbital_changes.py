@@ -82,8 +82,7 @@ def orbital_conventions(problem: Problem, rows: Int, reading: Reading) -> Iterat
         return
     pairs = _shell_pairs(problem, rows, reading)
     degrees = {degree for pair in pairs for degree in pair.degrees}
-    listed: list[Convention] = [{}]
-    listed += [convention for _, convention in bundles()]
+    listed: list[Convention] = [*(convention for _, convention in bundles()), {}]
     limit = problem.tolerance
     if all(_misfit(pairs, convention) > limit for convention in listed):
         listed.append(_one_by_one(pairs, degrees, limit))
@@ -329,7 +328,7 @@ def _best_order(
     best, least = orders[number], np.inf
     if not wanted:
         return best
-    for order in _orders(problem.shells[number], orders[number]):
+    for order in orders_of(problem.shells[number], orders[number]):
         tried = {**orders, number: order}
         misfit = 0.0
         for (left, right), squares, norms in wanted:
@@ -347,7 +346,7 @@ def _best_order(
     return best
 
 
-def _orders(degrees: tuple[int, ...], usual: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+def orders_of(degrees: tuple[int, ...], usual: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Go through the orders of shells: the usual one, those that keep the list of l, then all."""
     yield usual
     wanted = [degrees[source] for source in usual]

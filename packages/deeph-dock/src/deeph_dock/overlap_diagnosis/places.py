@@ -172,6 +172,7 @@ def _norms(problem: Problem, reading: Reading, off_site: bool) -> Real:
     starts = np.minimum(overlap.chunk_boundaries[:-1], max(len(overlap.entries) - 1, 0))
     squares = np.add.reduceat(overlap.entries.astype(np.float64) ** 2, starts)
     norms: Real = np.sqrt(np.where(np.diff(overlap.chunk_boundaries) > 0, squares, 0.0))
+    norms /= reading.factor
     if off_site:
         norms[overlap.on_site()] = 0.0
     return norms

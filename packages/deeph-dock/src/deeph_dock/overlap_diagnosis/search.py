@@ -18,6 +18,7 @@ from deeph_spec.structure import SYMBOLS
 from deeph_dock.overlap_diagnosis.displacements import moved_atoms
 from deeph_dock.overlap_diagnosis.orbital_changes import (
     orbital_conventions,
+    orders_of,
     shell_names,
     shell_orders,
 )
@@ -48,6 +49,19 @@ CHANGES: tuple[tuple[Change, ...], ...] = (
     (moved_atoms,),
 )
 """Changes of one tier are tried together; those of a later one if none before is the cause."""
+HIDING: tuple[Change, ...] = (
+    factors,
+    units,
+    lattice_vectors,
+    transposed_blocks,
+    atom_orders,
+    wrapped_atoms,
+    shell_orders,
+)
+"""Changes of which two are tried at once, the first one before the second, if no single one helps:
+with one of them alone not even norms agree."""
+PAIRS_OF_CHANGES = 50000
+"""Pairs of atoms in a file for which that is done."""
 ALTERNATIVES = 3
 """Other causes that are named."""
 ROUNDS = 3
@@ -118,18 +132,19 @@ def explain(problem: Problem, reading: Reading, differences: Real) -> Explanatio
         found = _round(problem, rows, reading, _signal(rows, largest))
         if found is None:
             break
+        known = len(reading.causes)
         reading, others, done = found
         differences = deviations(problem, reading, np.arange(len(differences)))
         if done and differences.max() <= problem.tolerance:
-            alternatives = [
-                other.causes[-1]
+            alternatives = {
+                "; and ".join(other.causes[known:]): None
                 for other in others
                 if deviations(problem, other, np.arange(len(differences))).max()
                 <= problem.tolerance
-            ]
-            alternatives = [x for x in dict.fromkeys(alternatives) if x != reading.causes[-1]]
+            }
+            alternatives.pop("; and ".join(reading.causes[known:]), None)
             return Explanation(
-                reading.causes, tuple(alternatives[:ALTERNATIVES]), float(differences.max())
+                reading.causes, tuple(alternatives)[:ALTERNATIVES], float(differences.max())
             )
     return _unfinished(problem, start, first, reading, differences)
 
@@ -137,7 +152,7 @@ def explain(problem: Problem, reading: Reading, differences: Real) -> Explanatio
 def _round(
     problem: Problem, rows: Int, reading: Reading, signal: float
 ) -> tuple[Reading, list[Reading], bool] | None:
-    """Give the best reading with one cause more, its equals, and if it explains the sample."""
+    """Give the best reading with a cause more, its equals, and if it explains the sample."""
     now = _level(problem, rows, reading)
     better: list[tuple[float, Reading]] = []
     for tier in CHANGES:
@@ -151,8 +166,21 @@ def _round(
                     perfect.append(tried)
                 elif change is not moved_atoms:
                     gain = _gain(now, level, problem.tolerance, signal)
+                    if change is factors and now.own > problem.tolerance >= level.own:
+                        gain = problem.tolerance / now.own  # which no place can do
                     if gain < SMALLER:
                         better.append((gain, tried))
+        if perfect:
+            return perfect[0], perfect[1:], True
+    if not better and len(problem.overlap) <= PAIRS_OF_CHANGES:
+        perfect = []
+        for tried in _two_changes(problem, rows, reading):
+            level = _level(problem, rows, tried)
+            if level.full <= problem.tolerance:
+                perfect.append(tried)
+            gain = _gain(now, level, problem.tolerance, signal)
+            if gain < SMALLER:
+                better.append((gain, tried))
         if perfect:
             return perfect[0], perfect[1:], True
     if not better:
@@ -160,15 +188,22 @@ def _round(
     return min(better, key=lambda pair: pair[0])[1], [], False
 
 
+def _two_changes(problem: Problem, rows: Int, reading: Reading) -> Iterator[Reading]:
+    """Make two changes at once, of two kinds."""
+    for place, change in enumerate(HIDING):
+        for first in change(problem, rows, reading):
+            for other in HIDING[place + 1 :]:
+                yield from other(problem, rows, first)
+
+
 def _gain(now: _Level, then: _Level, tolerance: float, signal: float) -> float:
-    """Give what is left of differences: of blocks, of their norms, or on-site; the least."""
+    """Give what is left of the differences, of blocks or of their norms, whichever is less."""
     enough = SMALLER * signal  # a difference as large as S itself is no success
     full = then.full / now.full if then.typical <= enough and now.full > tolerance else 1.0
     norm = 1.0
     if now.norm > 2 * tolerance and then.typical_norm <= enough:
         norm = max(then.norm, tolerance) / now.norm
-    own = tolerance / now.own if now.own > tolerance >= then.own else 1.0
-    return min(full, norm, own)
+    return min(full, norm)
 
 
 def _level(problem: Problem, rows: Int, reading: Reading) -> _Level:
@@ -210,12 +245,18 @@ def _unfinished(
 ) -> Explanation:
     """Say how far the causes go, and what is known of the rest.
 
-    Changes that made only norms agree are no causes if nothing came of them.
+    Changes that made only norms agree are no causes if nothing came of them; a factor that makes
+    all on-site blocks right is one.
     """
     left = float(differences.max())
     if not left <= SMALLER * first:
         reading = start
-        differences = deviations(problem, start, np.arange(len(differences)))
+        own = np.flatnonzero(problem.overlap.on_site())
+        if not deviations(problem, start, own).max(initial=0.0) <= problem.tolerance:
+            for tried in factors(problem, own, start):
+                if deviations(problem, tried, own).max() <= problem.tolerance:
+                    reading = tried
+        differences = deviations(problem, reading, np.arange(len(differences)))
         left = float(differences.max())
     return Explanation(reading.causes, (), left, _hint(problem, reading, differences))
 
@@ -252,26 +293,43 @@ def _basis_of_one_atom(problem: Problem, reading: Reading, differences: Real) ->
     own = np.flatnonzero(problem.overlap.on_site())
     elements, tolerance = [], problem.tolerance
     for group in groups(problem, reading, own):
+        number = group.numbers[0]
+        degrees = tuple(problem.shells[number][source] for source in reading.shells[number])
         if differences[own[group.members]].max() <= tolerance:
             continue
-        degrees = [problem.shells[group.numbers[0]][s] for s in reading.shells[group.numbers[0]]]
         usual = group.stored.mean(axis=0)
         if np.abs(group.stored - usual).max() > tolerance:
             return ""
-        offsets = shell_offsets(degrees)
-        for a, left in enumerate(degrees):
-            for b, right in enumerate(degrees):
-                part = usual[offsets[a] : offsets[a + 1], offsets[b] : offsets[b + 1]]
-                round_ = part[0, 0] * np.eye(2 * left + 1) if left == right else 0.0
-                if np.abs(part - round_).max() > tolerance:
-                    return ""
-        elements.append(SYMBOLS[group.numbers[0]])
+        stored, left = _shell_numbers(usual, degrees)
+        expected, _ = _shell_numbers(group.expected[0], degrees)
+        if left > tolerance:
+            return ""
+        # Other orders and signs of shells change these numbers, too.
+        for order in orders_of(degrees, tuple(range(len(degrees)))):
+            turned = np.abs(expected[list(order)][:, list(order)])
+            if np.abs(np.abs(stored) - turned).max() <= tolerance:
+                return ""
+        elements.append(SYMBOLS[number])
     if not elements:
         return ""
     return (
         "another basis (other radial functions, or another quadrature): already the overlaps of "
         f"orbitals of one and the same atom are others for {', '.join(dict.fromkeys(elements))}"
     )
+
+
+def _shell_numbers(block: Real, degrees: tuple[int, ...]) -> tuple[Real, float]:
+    """Give the one number of each two shells of an atom, and the largest element beside it."""
+    offsets = shell_offsets(degrees)
+    numbers, left = np.zeros((len(degrees), len(degrees))), 0.0
+    for a, first in enumerate(degrees):
+        for b, second in enumerate(degrees):
+            part = block[offsets[a] : offsets[a + 1], offsets[b] : offsets[b + 1]]
+            if first == second:
+                numbers[a, b] = part[0, 0]
+                part = part - part[0, 0] * np.eye(len(part))
+            left = max(left, float(np.abs(part).max()))
+    return numbers, left
 
 
 def _other_basis(problem: Problem, reading: Reading) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from deeph_spec.blocks import BlockMatrix
 
 from deeph_dock.overlap_diagnosis.reading import (
     Int,
     Problem,
     Reading,
+    Real,
     groups,
     shell_norms,
     shell_starts,
@@ -50,6 +52,58 @@ def transposed_blocks(problem: Problem, rows: Int, reading: Reading) -> Iterator
     """Try blocks whose rows are the orbitals of j."""
     if not reading.transposed:
         yield reading.but("blocks are transposed: rows are orbitals of j", transposed=True)
+
+
+def without_spin(problem: Problem, sizes: Int) -> tuple[str, BlockMatrix] | None:
+    """Take S out of diag(S, S), or of another order of the same numbers.
+
+    Parameters
+    ----------
+    problem : Problem
+    sizes : (atoms,) int64 array
+        Orbitals of each atom.
+
+    Returns
+    -------
+    words : str
+    overlap : BlockMatrix
+        Of half the rows and columns. None if S is not doubled in one of these ways.
+    """
+    overlap = problem.overlap
+    shapes = sizes[overlap.atom_pairs[:, 3:]]
+    if not len(overlap) or not np.array_equal(overlap.chunk_shapes, 2 * shapes):
+        return None
+    for words, first, second in (
+        ("diag(S, S), up before down", _halves, _other_halves),
+        ("up and down orbital by orbital", _evens, _odds),
+    ):
+        stacks = []
+        for rows, stack in overlap.by_shape():
+            up, down = first(stack), second(stack)
+            if np.abs(stack).sum() > (1 + 1e-9) * (np.abs(up).sum() + np.abs(down).sum()):
+                break
+            if not np.array_equal(up, down):
+                break
+            stacks.append((rows, up))
+        else:
+            return words, BlockMatrix.from_stacks(overlap.atom_pairs, shapes, stacks)
+    return None
+
+
+def _halves(stack: Real) -> Real:
+    return stack[:, : stack.shape[1] // 2, : stack.shape[2] // 2]
+
+
+def _other_halves(stack: Real) -> Real:
+    return stack[:, stack.shape[1] // 2 :, stack.shape[2] // 2 :]
+
+
+def _evens(stack: Real) -> Real:
+    return stack[:, ::2, ::2]
+
+
+def _odds(stack: Real) -> Real:
+    return stack[:, 1::2, 1::2]
 
 
 def is_identity(problem: Problem) -> bool:
