@@ -16,7 +16,6 @@ from deeph_spec.structure import Structure
 
 Data = Callable[[str], Path]
 Dock = Callable[..., tuple[int, str, str]]
-MOS2 = ("--orbitals", "Mo7.0-s2p2d1", "--orbitals", "S7.0-s2p2")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +64,7 @@ def _failure(dock: Dock, *arguments: object) -> str:
         ("siesta/graphene_8/0001", "siesta/graphene_8/basis", (), 1e-5),
         ("siesta/graphene_8/0001", "siesta/graphene_8/basis", ("--quadrature", "siesta"), 2e-7),
         ("siesta/H2O_box/0001", "siesta/H2O_box/basis", ("--quadrature", "siesta"), 2e-7),
-        ("openmx/MoS2_12/0001", "openmx/basis", MOS2, 5e-7),
+        ("openmx/MoS2_12/0001", "openmx/basis", (), 5e-7),
         ("abacus/Si2", "abacus/basis/Si_gga_6au_100Ry_2s2p1d.orb", (), 1e-7),
     ],
 )
@@ -175,6 +174,16 @@ def test_bohr_taken_for_angstrom_is_named(dock: Dock, graphene: Path, carbon: Pa
     assert line.endswith(
         "looks like: lengths in POSCAR are in Bohr, taken as Å (1.8897 times too large)"
     )
+
+
+def test_other_orbitals_of_the_files_of_openmx_are_another_basis(
+    dock: Dock, dft_data: Data, converted: Callable[[str], Path]
+) -> None:
+    """Without names those of info.json are taken, and agree."""
+    root = converted("openmx/MoS2_12/0001")
+    names = ("--orbitals", "Mo7.0-s3p2d1", "--orbitals", "S7.0-s2p2")
+    line = _failure(dock, root, "--basis", dft_data("openmx/basis"), *names)
+    assert line.endswith("basis: another basis: Mo has s2p2d1 in info.json and s3p2d1 in Mo7.0.pao")
 
 
 def test_a_sorted_poscar_is_named_beside_the_rule_that_it_breaks(

@@ -270,13 +270,36 @@ def _with_basis(row: Row, task: Task, folder: StructureFolder, overlap: BlockMat
         return row
     from deeph_dock.overlap_diagnosis import examine
 
-    elements = tuple(np.unique(folder.structure.numbers).tolist())
-    bases, engine = _engine(task.bases, elements)
+    bases, engine = _engine(*_named(task.bases, folder))
     agreement = examine(folder.structure, folder.info.orbital_map, overlap, bases, engine)
     failures, notes = row.failures, row.notes
     if not agreement.ok:
         failures += (f"basis: {agreement}",)
     return replace(row, basis=agreement, failures=failures, notes=(*notes, *agreement.notes))
+
+
+def _named(request: Bases, folder: StructureFolder) -> tuple[Bases, tuple[int, ...]]:
+    """Name the orbitals that the structure has, if the user does not; and give its elements."""
+    structure, info = folder.structure, folder.info
+    elements = tuple(np.unique(structure.numbers).tolist())
+    if request.orbitals:
+        return request, elements
+    kept = info.provenance.get("basis")
+    named = kept if isinstance(kept, Mapping) else {}
+    shells = tuple((symbol, info.orbital_map[symbol]) for symbol in structure.elements)
+    own = {symbol: str(named[symbol]) for symbol in structure.elements if symbol in named}
+    names = _names_of(request, shells)
+    if names and all("-" in name for name in own.values()) and len(own) == len(elements):
+        names = tuple(own.values())  # also where there are several files of an element
+    return replace(request, orbitals=names), elements
+
+
+@lru_cache(maxsize=64)
+def _names_of(request: Bases, shells: tuple[tuple[str, tuple[int, ...]], ...]) -> tuple[str, ...]:
+    """Name orbitals of files that hold more of them than a run uses, by their l."""
+    from deeph_dock.basis.folder import named_by_shells
+
+    return named_by_shells(request, dict(shells))
 
 
 @lru_cache(maxsize=8)
@@ -405,12 +428,14 @@ def check_bases(dataset_paths: Mapping[str, Path], bases: Bases) -> None:
     from deeph_dock.basis.folder import read_bases
 
     for id, path in dataset_paths.items():
+        folder = StructureFolder(path, id)
         try:
-            numbers = StructureFolder(path, id).structure.numbers
+            known = set(folder.structure.elements) <= set(folder.info.orbital_map)
         except InputError:
             continue  # said when the structure is checked
-        read_bases(bases, np.unique(numbers).tolist())
-        return
+        if known:
+            read_bases(*_named(bases, folder))
+            return
 
 
 def runs_by_id(source: Path, ids: Iterable[str]) -> Mapping[str, Found]:

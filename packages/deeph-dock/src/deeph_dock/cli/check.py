@@ -51,7 +51,8 @@ def check(
         typer.Option(
             "--orbitals",
             metavar="NAME",
-            help="Orbitals of an element in OpenMX's files, such as Mo7.0-s3p2d1; once for each.",
+            help="Orbitals of an element in OpenMX's files, such as Mo7.0-s3p2d1; once for each. "
+            "[those of info.json]",
         ),
     ] = None,
     quadrature: Annotated[
