@@ -21,6 +21,7 @@ from deeph_spec.files import replace_folder
 
 HERE = Path(__file__).resolve().parent
 WORK = Path("work")
+BASIS = WORK / "runs" / "train" / "0001"  # SIESTA leaves its orbitals beside the matrices: C.ion
 STARTED = time.monotonic()
 
 
@@ -33,8 +34,8 @@ def main() -> int:
     step("2. Convert them: POSCAR, info.json, overlap.h5, hamiltonian.h5 of every run")
     run("dock", "convert", WORK / "runs", WORK / "data")
 
-    step("3. Prove that the matrices are right: SIESTA's own eigenvalues come out of them")
-    run("dock", "check", WORK / "data")
+    step("3. Prove that they are right: SIESTA's eigenvalues come out, S is that of its orbitals")
+    run("dock", "check", WORK / "data", "--basis", BASIS)
 
     step("4. Train on 0001 to 0006: about a minute; the first epoch compiles the network")
     run("deeph", "train", "train.toml")
@@ -50,10 +51,25 @@ def main() -> int:
     run("dock", "band", reference, predictions, "--window", "-8", "8")
     compare_bands(reference, predictions / "dft")
 
+    step("7. A structure that no DFT code has seen: make it, compute its overlap, predict H")
+    run(
+        *("dock", "generate", "perturb", reference / "0007" / "POSCAR", WORK / "new"),
+        *("--supercell", "2 2 1", "--number", "1", "--displacement", "0.05", "--seed", "7"),
+    )
+    like = ("--like", WORK / "data", "-o", WORK / "unseen")
+    run("dock", "compute-overlap", WORK / "new", "--basis", BASIS, *like)
+    unseen = (f"inputs_dir={WORK / 'unseen'}", f"outputs_dir={WORK / 'unseen_predictions'}")
+    run("deeph", "infer", "infer.toml", f"model_dir={model / 'model'}", *unseen)
+    (folder,) = newest(WORK / "unseen_predictions").glob("dft/*/*")
+    run(
+        "dock", "band", folder, "--points", "60", "--window", "-8", "8", "-o", WORK / "unseen_bands"
+    )
+
     print(f"\nDone in {time.monotonic() - STARTED:.0f} s. Look at")
     for name, what in (
         ("bands.png", "bands of DFT (solid) and of the predicted Hamiltonians (dashed)"),
         ("errors.png", "predicted against DFT's matrix elements, by distance and orbital"),
+        ("unseen_bands/band.png", "bands of 32 atoms that no DFT code has seen"),
     ):
         print(f"  {shown(WORK / name)}  {what}")
     print("Try next")

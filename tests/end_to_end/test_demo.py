@@ -35,5 +35,8 @@ def test_the_demo_predicts_hamiltonians_and_bands(tmp_path: Path) -> None:
     bands = re.findall(r"^(\d{4}): predicted bands are ([\d.]+) meV off", done.stdout, re.MULTILINE)
     assert [name for name, _ in bands] == ["0007", "0008"]
     assert all(float(error) <= 50.0 for _, error in bands)
-    for picture in ("bands.png", "errors.png"):
+    overlap = re.search(r"S of test/0007 agrees to (\S+) \(quadrature siesta\)", done.stdout)
+    assert overlap is not None
+    assert float(overlap[1]) < 1e-6
+    for picture in ("bands.png", "errors.png", "unseen_bands/band.png"):
         assert (tmp_path / "work" / picture).stat().st_size > 50_000
