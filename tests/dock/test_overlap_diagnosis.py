@@ -466,16 +466,15 @@ def test_causes_that_hide_each_other_are_found_together(world: World) -> None:
     moved = Structure(own.lattice, own.positions[order], own.numbers[order])
     twice = world.overlap.with_entries(2 * world.overlap.entries)
     _only(world.examine(moved, twice), "S multiplied by 2", "atoms in another order")
+    wrapped = world.moved(own.positions + SHIFTS @ own.lattice)
+    _only(world.examine(wrapped, other_shells), "atoms moved by lattice", "C has s2 s1 p1 p2 d1")
 
 
 def test_causes_that_hide_each_other_too_well_are_not_named(world: World) -> None:
     own = world.structure
-    wrapped = world.moved(own.positions + SHIFTS @ own.lattice)
     turned = Structure(own.lattice.T, own.positions, own.numbers)
-    for structure, overlap in (
-        (wrapped, world.stored(shells={6: (1, 0, 2, 3, 4)})),
-        (turned, _reversed(world.overlap)),
-    ):
+    both = world.moved((own.positions + SHIFTS @ own.lattice) * BOHR)
+    for structure, overlap in ((both, world.overlap), (turned, _reversed(world.overlap))):
         agreement = world.examine(structure, overlap)
         assert agreement.causes == ()
         assert agreement.looks_like == "no known cause"

@@ -18,6 +18,7 @@ from deeph_dock.overlap_diagnosis.reading import (
     deviations,
     largest_entries,
     norm_deviations,
+    size_deviations,
 )
 
 BOHRS = (0.529177, 0.529177249, 0.52917721)
@@ -204,19 +205,21 @@ def wrapped_atoms(problem: Problem, rows: Int, reading: Reading) -> Iterator[Rea
     if not telling.any():
         return
     every = np.arange(len(pairs))
-    for measure in (deviations, norm_deviations):
+    for measure in (deviations, size_deviations):
         agrees = measure(problem, reading, every) <= problem.tolerance
         shifts = _island_shifts(problem, reading, measure, agrees & telling, telling, largest)
         moved = np.flatnonzero(shifts.any(axis=1))
         if not len(moved):
             continue
         words = _by_vector(shifts, moved)
-        yield reading.but(
+        tried = reading.but(
             "atoms moved by lattice vectors (wrapped into the cell) without R: R fits with "
             + words,
             positions=reading.positions + shifts @ reading.lattice,
         )
-        return
+        yield tried
+        if deviations(problem, tried, rows).max() <= problem.tolerance:
+            return
 
 
 def _by_vector(shifts: Int, moved: Int) -> str:

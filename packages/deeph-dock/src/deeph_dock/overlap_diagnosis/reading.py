@@ -247,6 +247,23 @@ def norm_deviations(
     return result
 
 
+def size_deviations(
+    problem: Problem, reading: Reading, rows: Int, vectors: Real | None = None
+) -> Real:
+    """Give the difference of the norms of whole blocks, (m,), as `deviations`.
+
+    They do not depend on the order of orbitals and shells.
+    """
+    result = np.full(len(rows), np.inf)
+    for group in groups(problem, reading, rows, vectors):
+        stored, expected = (
+            np.sqrt(np.einsum("pab,pab->p", blocks, blocks))
+            for blocks in (group.stored, group.expected)
+        )
+        result[group.members] = np.abs(stored - expected)
+    return result
+
+
 def shell_starts(problem: Problem, reading: Reading, group: Group) -> tuple[Int, Int]:
     """Give where shells begin in the rows and columns of the blocks of a group."""
     i, j = group.numbers[::-1] if reading.transposed else group.numbers
