@@ -33,6 +33,7 @@ from deeph_spec.structure import ATOMIC_NUMBERS
 from numpy.typing import NDArray
 
 from deeph_dock.basis import RESOLVED, AtomicBasis, Shell, Wavenumbers, upf
+from deeph_dock.basis.quadrature import between
 
 Real = NDArray[np.float64]
 
@@ -312,7 +313,5 @@ def _between(grid: Real, values: Real) -> tuple[Real, Real, Real]:
     together = max(1, round(_PANEL / (step * BOHR)))
     ends = np.append(grid[:-1:together], grid[-1])
     nodes = math.ceil(RESOLVED * together * step * BOHR / 2) + 8
-    x, w = np.polynomial.legendre.leggauss(nodes)
-    half = np.diff(ends)[:, None] / 2
-    radii = (ends[:-1, None] + half * (x + 1)).ravel()
-    return radii, (half * w).ravel(), CubicSpline(grid, values)(radii)
+    radii, weights = between(ends[:-1], ends[1:], nodes)
+    return radii, weights, CubicSpline(grid, values)(radii)

@@ -27,6 +27,7 @@ from deeph_spec.orbitals import L_MAX, SHELL_LETTERS
 from deeph_spec.structure import SYMBOLS
 
 from deeph_dock.basis import AtomicBasis, Real, Shell
+from deeph_dock.basis.quadrature import between
 
 LEFT_OUT = 1e-9
 """Norm of the part of an orbital beyond its cutoff, relative to the whole."""
@@ -265,6 +266,4 @@ def _nodes(first: float, cutoff: float) -> tuple[Real, Real]:
     """Give nodes and weights of intervals that double in length up to the cutoff."""
     intervals = 1 + max(0, int(np.ceil(np.log2(cutoff / first))))
     ends = np.concatenate([[0.0], cutoff * 0.5 ** np.arange(intervals)[::-1]])
-    x, w = np.polynomial.legendre.leggauss(_NODES)
-    half = np.diff(ends)[:, None] / 2
-    return (ends[:-1, None] + half * (x + 1)).ravel(), (half * w).ravel()
+    return between(ends[:-1], ends[1:], _NODES)

@@ -43,6 +43,7 @@ from deeph_dock.basis.openmx_files import (
     read_pao,
     valence_charge,
 )
+from deeph_dock.basis.quadrature import between
 
 BOHR = 0.529177249
 """1 Bohr of OpenMX in Å."""
@@ -281,15 +282,12 @@ def _between_knots(knots: Real, end: float) -> tuple[Real, Real]:
     ends = np.searchsorted(knots, np.arange(knots[0], end, _INTERVAL))
     edges = np.append(knots[np.unique(ends[ends < len(knots)])], end)
     edges = edges[edges <= end]
-    half = np.diff(edges) / 2
-    middle = edges[:-1] + half
-    numbers = _FEWEST + (0.8 * RESOLVED * BOHR * half).astype(np.int64)
+    lengths = np.diff(edges)
+    numbers = _FEWEST + (0.4 * RESOLVED * BOHR * lengths).astype(np.int64)
     parts = []
-    for number in np.unique(numbers):
-        nodes, weights = np.polynomial.legendre.leggauss(number)
+    for number in np.unique(numbers).tolist():
         which = numbers == number
-        radii = middle[which, None] + half[which, None] * nodes
-        parts.append(np.stack([radii.ravel(), (half[which, None] * weights).ravel()]))
+        parts.append(np.stack(between(edges[:-1][which], edges[1:][which], number)))
     radii, weights = np.concatenate(parts, axis=1)
     order = np.argsort(radii)
     return radii[order], weights[order]

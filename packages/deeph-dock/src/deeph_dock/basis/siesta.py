@@ -24,6 +24,7 @@ import numpy as np
 from deeph_spec.errors import InputError
 
 from deeph_dock.basis import AtomicBasis, Shell, Wavenumbers
+from deeph_dock.basis.quadrature import between
 from deeph_dock.basis.siesta_files import Ion, IonOrbital, Real
 from deeph_dock.basis.siesta_netcdf import CLASSIC, HDF5, read_netcdf
 from deeph_dock.basis.siesta_text import read_text, read_xml
@@ -204,10 +205,7 @@ def _nodes(orbital: IonOrbital, quadrature: str) -> tuple[Real, Real]:
         grid = _STEP * np.arange(math.ceil(orbital.cutoff / _STEP), dtype=np.float64)
         return grid, np.full(len(grid), _STEP)
     knots = np.linspace(0, orbital.cutoff, len(orbital.values))
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    half = float(knots[1]) / 2
-    radii: Real = (knots[:-1, None] + half * (1 + nodes)).reshape(-1)
-    return radii, np.tile(half * weights, len(knots) - 1)
+    return between(knots[:-1], knots[1:], _NODES)
 
 
 def _spline(orbital: IonOrbital, radii: Real) -> Real:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deeph_dock.cli.computing import compute_all, print_preview
 from deeph_dock.cli.options import DryRun, ExecutorKind, Flatten, Jobs, Report, Scheduler
 
 if TYPE_CHECKING:
-    from deeph_dock.computing_overlaps import Settings, Task
+    from deeph_dock.computing_overlaps import Settings
     from deeph_dock.outcomes import Outcome
-    from deeph_dock.workers import Workers
 
 ROWS_AT_MOST = 10
 _PATTERNS = ("overlap", "hamiltonian")
@@ -123,7 +123,7 @@ def compute_overlap(
     """
     from deeph_dock.basis.folder import Request as Bases
     from deeph_dock.cli.reports import write_report
-    from deeph_dock.computing_overlaps import PRELOAD, Settings, plan, preview
+    from deeph_dock.computing_overlaps import PRELOAD, Settings, compute, plan, preview
     from deeph_dock.discovery import dataset_folder
     from deeph_dock.workers import Request, workers
 
@@ -155,10 +155,10 @@ def compute_overlap(
         top = dataset_folder(out)
         if dry_run:
             outcomes = [preview(task) for task in tasks]
-            _print_preview(outcomes, top)
+            print_preview(outcomes, top, _print_table)
         else:
             many = pool.for_items(len(tasks) if len(tasks) >= jobs or pool.title else 1)
-            outcomes = _compute_all(tasks, top, many)
+            outcomes = compute_all(compute, tasks, top, many, _print_table)
     if report is not None:
         write_report(report, outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
@@ -206,70 +206,6 @@ def _like(
     for note in likeness.notes:
         typer.echo(note)
     return replace(likeness.settings, spin=spin) if spin else likeness.settings
-
-
-def _compute_all(tasks: Sequence[Task], top: Path, pool: Workers) -> list[Outcome]:
-    """Compute everything and print the table, also when interrupted."""
-    import time
-
-    from deeph_dock.cli.progress import with_progress
-    from deeph_dock.cli.reports import print_trace
-    from deeph_dock.computing_overlaps import compute
-    from deeph_dock.outcomes import outcomes_of
-    from deeph_dock.places import remove_leftovers, sole_writer
-
-    outcomes: list[Outcome] = []
-    start = time.monotonic()
-    with sole_writer(top):
-        try:
-            remove_leftovers(task.target for task in tasks)
-            done = outcomes_of(compute, tasks, pool.make, pool.at_once)
-            for outcome in with_progress(done, len(tasks), "computing"):
-                outcomes.append(outcome)
-                print_trace(outcome)
-        finally:
-            _print_summary(outcomes, len(tasks), top, time.monotonic() - start)
-    return outcomes
-
-
-def _print_preview(outcomes: Sequence[Outcome], top: Path) -> None:
-    """Say what would be done."""
-    from deeph_dock.cli.reports import print_failures
-
-    meanings = {
-        "new": "would be computed",
-        "changed": "would be computed again",
-        "skipped": "would be skipped (done before, unchanged)",
-    }
-    _print_table([outcome for outcome in outcomes if outcome.status in ("new", "changed")])
-    for status, meaning in meanings.items():
-        count = sum(outcome.status == status for outcome in outcomes)
-        if count:
-            typer.echo(f"{count:6d}  {meaning}")
-    print_failures(outcomes)
-    typer.echo(f"nothing was written to {top} (dry run)")
-
-
-def _print_summary(outcomes: Sequence[Outcome], total: int, top: Path, seconds: float) -> None:
-    """Say what was done, what failed and why, and what to know about the rest."""
-    from deeph_dock.cli.reports import print_failures, print_warnings
-
-    done = [outcome for outcome in outcomes if outcome.status in ("converted", "updated")]
-    _print_table(done)
-    if done:
-        again = sum(outcome.status == "updated" for outcome in done)
-        size = sum(outcome.facts["bytes"] for outcome in done) / 1e6
-        typer.echo(
-            f"{len(done):6d}  computed in {seconds:.1f} s to {top}, {size:.1f} MB"
-            + (f", {again} of them again" if again else "")
-        )
-    skipped = sum(outcome.status == "skipped" for outcome in outcomes)
-    if skipped:
-        typer.echo(f"{skipped:6d}  skipped: done before, unchanged")
-    if len(outcomes) < total:
-        typer.echo(f"{total - len(outcomes):6d}  not done; run the same command again to go on")
-    print_failures(outcomes)
-    print_warnings(outcomes)
 
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deeph_dock.cli.computing import compute_all, print_preview
 from deeph_dock.cli.options import DryRun, ExecutorKind, Flatten, Jobs, Report, Scheduler
-from deeph_dock.cli.reports import print_failures, print_trace, print_warnings, write_report
+from deeph_dock.cli.reports import write_report
 
 if TYPE_CHECKING:
     from deeph_dock.engines.running import Task
     from deeph_dock.outcomes import Outcome
-    from deeph_dock.workers import Workers
 
 ROWS_AT_MOST = 60
 engines = typer.Typer(
@@ -146,7 +146,7 @@ def pyscf(
     require()
     from deeph_dock.discovery import WANTED, dataset_folder
     from deeph_dock.engines.pyscf import Settings
-    from deeph_dock.engines.running import PRELOAD, plan, preview
+    from deeph_dock.engines.running import PRELOAD, compute, plan, preview
     from deeph_dock.workers import Request, workers
 
     divisions, spacing = _mesh(kmesh)
@@ -183,9 +183,10 @@ def pyscf(
         top = dataset_folder(destination)
         if dry_run:
             outcomes = [preview(task) for task in tasks]
-            _print_preview(outcomes, top)
+            print_preview(outcomes, top, _print_table)
         else:
-            outcomes = _compute_all(tasks, top, pool.for_items(len(tasks)))
+            workforce = pool.for_items(len(tasks))
+            outcomes = compute_all(compute, tasks, top, workforce, _print_table)
     if report is not None:
         write_report(report, outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
@@ -239,64 +240,6 @@ def _headline(tasks: Sequence[Task], sources: Sequence[Path]) -> str:
     polarised = ", two spin channels" if tasks[0].settings.polarised else ""
     where = ", ".join(map(str, sources))
     return f"{', '.join(parts)} in {where}: {tasks[0].settings.functional}{polarised}"
-
-
-def _compute_all(tasks: Sequence[Task], top: Path, pool: Workers) -> list[Outcome]:
-    """Compute everything and print the table, also when interrupted."""
-    import time
-
-    from deeph_dock.cli.progress import with_progress
-    from deeph_dock.engines.running import compute
-    from deeph_dock.outcomes import outcomes_of
-    from deeph_dock.places import remove_leftovers, sole_writer
-
-    outcomes: list[Outcome] = []
-    start = time.monotonic()
-    with sole_writer(top):
-        try:
-            remove_leftovers(task.target for task in tasks)
-            done = outcomes_of(compute, tasks, pool.make, pool.at_once)
-            for outcome in with_progress(done, len(tasks), "computing"):
-                outcomes.append(outcome)
-                print_trace(outcome)
-        finally:
-            _print_summary(outcomes, len(tasks), top, time.monotonic() - start)
-    return outcomes
-
-
-def _print_preview(outcomes: Sequence[Outcome], top: Path) -> None:
-    """Say what would be done."""
-    meanings = {
-        "new": "would be computed",
-        "changed": "would be computed again",
-        "skipped": "would be skipped (done before, unchanged)",
-    }
-    _print_table([outcome for outcome in outcomes if outcome.status in ("new", "changed")])
-    for status, meaning in meanings.items():
-        count = sum(outcome.status == status for outcome in outcomes)
-        if count:
-            typer.echo(f"{count:6d}  {meaning}")
-    print_failures(outcomes)
-    typer.echo(f"nothing was written to {top} (dry run)")
-
-
-def _print_summary(outcomes: Sequence[Outcome], total: int, top: Path, seconds: float) -> None:
-    """Say what was done, what failed and why, and what to know about the rest."""
-    done = [outcome for outcome in outcomes if outcome.status in ("converted", "updated")]
-    _print_table(done)
-    if done:
-        again = sum(outcome.status == "updated" for outcome in done)
-        typer.echo(
-            f"{len(done):6d}  computed in {seconds:.1f} s to {top}"
-            + (f", {again} of them again" if again else "")
-        )
-    skipped = sum(outcome.status == "skipped" for outcome in outcomes)
-    if skipped:
-        typer.echo(f"{skipped:6d}  skipped: done before, unchanged")
-    if len(outcomes) < total:
-        typer.echo(f"{total - len(outcomes):6d}  not done; run the same command again to go on")
-    print_failures(outcomes)
-    print_warnings(outcomes)
 
 
 _COLUMNS = {

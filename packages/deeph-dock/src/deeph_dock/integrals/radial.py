@@ -19,6 +19,7 @@ from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
 from deeph_dock.basis import RESOLVED, AtomicBasis, Shell, Wavenumbers
+from deeph_dock.basis.quadrature import between
 
 Real = NDArray[np.float64]
 
@@ -120,10 +121,8 @@ def near_and_far(bases: list[AtomicBasis]) -> tuple[Nodes, Nodes]:
     if not gaussian:
         return near, nothing
     edges = np.geomspace(middle - 5 * width, _FAR_END, _FAR_PANELS + 1)
-    nodes, weights = np.polynomial.legendre.leggauss(_FAR_NODES)
-    half = np.diff(edges)[:, None] / 2
-    k = (edges[:-1, None] + half * (nodes + 1)).ravel()
-    return near, Nodes(k, (half * weights).ravel() * (1 - _share_near(k, middle, width)))
+    k, weights = between(edges[:-1], edges[1:], _FAR_NODES)
+    return near, Nodes(k, weights * (1 - _share_near(k, middle, width)))
 
 
 def _midpoints(rule: Wavenumbers) -> Nodes:
