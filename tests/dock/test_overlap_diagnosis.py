@@ -473,7 +473,7 @@ def test_causes_that_hide_each_other_are_found_together(world: World) -> None:
 def test_causes_that_hide_each_other_too_well_are_not_named(world: World) -> None:
     own = world.structure
     turned = Structure(own.lattice.T, own.positions, own.numbers)
-    both = world.moved((own.positions + SHIFTS @ own.lattice) * BOHR)
+    both = world.moved(own.positions * BOHR + SHIFTS @ own.lattice)
     for structure, overlap in ((both, world.overlap), (turned, _reversed(world.overlap))):
         agreement = world.examine(structure, overlap)
         assert agreement.causes == ()
