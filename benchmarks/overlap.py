@@ -4,8 +4,10 @@ The basis is a double-zeta one of SIESTA, 13 orbitals an atom. Every figure is t
 a whole process, from POSCAR to overlap.h5 on the disk, start-up included; the median of the runs.
 
     CPU      seconds of user and system
-    per atom milliseconds of CPU above those of a bilayer of 4 atoms, which is start-up and tables
-    memory   peak beyond that of the bilayer of 4 atoms, over the size of the matrix
+    ms/atom  milliseconds an atom above a run of the smallest structure, which is start-up and
+             tables; of so many copies of a structure that they have 44 000 atoms together. System
+             time is mostly that of copying the bytes of the file
+    memory   peak beyond that of the smallest structure, over the size of the matrix
     -j 2     wall seconds of one process over those of two
 
 Beside it stand what the machine does in one thread (50 products of float32 matrices of 1024 x
@@ -38,7 +40,7 @@ from deeph_spec.structure import Structure
 CARBON = Path(__file__).parents[1] / "tests/dock/data/siesta/C.ion.xz"
 SIZES = ((1, 2), (9, 10), (15, 16), (30, 31), (60, 61))
 PEER_LARGEST = 12_000  # the peer needs 2.5 GB there
-MANY, OF_SIZE = 8, (15, 16)
+MANY, OF_SIZE = 24, 2884
 
 DOCK = (sys.executable, "-c", "from deeph_dock.cli import main; main()", "compute-overlap")
 YARD = """
@@ -192,7 +194,7 @@ def sizes_table(
 ) -> None:
     """Print a line for each size, and how well `peer` agrees."""
     print(
-        "  atoms     MB    user  system    wall  ms/atom  memory"
+        "  atoms     MB    user  system    wall  memory"
         "    copy   write   fsync   peer CPU  MB   CPU  wall   max |dS|"
     )
     basis = Path(options[1])
@@ -207,11 +209,11 @@ def sizes_table(
         least = least or mine
         result = ours / "dft" / size.folder.name
         written = (result / "overlap.h5").stat().st_size
-        copied, put, synced = output(BYTES, root / "bytes", str(written))
+        memory, put, synced = output(BYTES, root / "bytes", str(written))
         print(
             f"{size.atoms:7d} {written / 1e6:6.0f} {mine.user:7.2f} {mine.system:7.2f} "
-            f"{mine.wall:7.2f} {1e3 * (mine.cpu - least.cpu) / size.atoms:8.3f} "
-            f"{(mine.peak - least.peak) / written:7.2f} {copied:7.2f} {put:7.2f} {synced:7.2f}",
+            f"{mine.wall:7.2f} {(mine.peak - least.peak) / written:7.2f} {memory:7.2f} {put:7.2f} "
+            f"{synced:7.2f}",
             end="",
         )
         for other in others:
@@ -223,6 +225,33 @@ def sizes_table(
             )
         print(flush=True)
         shutil.rmtree(ours)
+
+
+def copied(root: Path, size: Size, count: int) -> Path:
+    """Make a folder with so many copies of a structure."""
+    folder = root / f"{count}-of-{size.atoms}"
+    for number in range(count):
+        (folder / f"{number}").mkdir(parents=True)
+        shutil.copy(size.folder / "POSCAR", folder / f"{number}")
+    return folder
+
+
+def linear_table(root: Path, options: list[str], sizes: list[Size], runs: int) -> None:
+    """Print what an atom costs in structures of different size."""
+    least, *others = sizes
+    counts = [max(1, round(others[-1].atoms / size.atoms)) for size in others]
+    folders = [copied(root, size, count) for size, count in zip(others, counts, strict=True)]
+    calls = [partial(computing, options, folder, root / "linear") for folder in folders]
+    start, *used = in_turn(runs, partial(computing, options, least.folder, root / "linear"), *calls)
+    print("\n          atoms   ms/atom: user     CPU    wall")
+    for size, count, mine in zip(others, counts, used, strict=True):
+        each = 1e3 / (count * size.atoms)
+        print(
+            f"{count:5d} x {size.atoms:7d}  {each * (mine.user - start.user):13.3f} "
+            f"{each * (mine.cpu - start.cpu):7.3f} {each * (mine.wall - start.wall):7.3f}",
+            flush=True,
+        )
+    shutil.rmtree(root / "linear")
 
 
 def choices_table(root: Path, options: list[str], sizes: list[Size], runs: int) -> None:
@@ -249,14 +278,11 @@ def choices_table(root: Path, options: list[str], sizes: list[Size], runs: int) 
 
 def jobs_table(root: Path, options: list[str], sizes: list[Size], runs: int) -> None:
     """Print what a second process gives: for one large structure, and for many."""
-    many = root / "many"
-    for number in range(MANY):
-        (many / f"{number}").mkdir(parents=True)
-        bilayer(*OF_SIZE).write(many / f"{number}" / "POSCAR")
+    size = [size for size in sizes if size.atoms <= OF_SIZE][-1]
     print("\n                            -j 1    -j 2   wall seconds")
     for title, source in (
         (f"{sizes[-1].atoms} atoms", sizes[-1].folder),
-        (f"{MANY} x {len(bilayer(*OF_SIZE))} atoms", many),
+        (f"{MANY} x {size.atoms} atoms", copied(root, size, MANY)),
     ):
         one, two = in_turn(
             runs, *(partial(computing, options, source, root / "jobs", jobs) for jobs in (1, 2))
@@ -280,6 +306,7 @@ def main() -> None:
         sizes = write(root, arguments.largest)
         print(f"yard, 50 products: {median(output(YARD)[0] for _ in range(3)):.2f} s")
         sizes_table(root, options, sizes, arguments.runs, arguments.peer)
+        linear_table(root, options, sizes, arguments.runs)
         choices_table(root, options, sizes, arguments.runs)
         jobs_table(root, options, sizes, arguments.runs)
         print(f"yard, 50 products: {median(output(YARD)[0] for _ in range(3)):.2f} s")
