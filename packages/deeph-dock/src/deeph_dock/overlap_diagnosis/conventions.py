@@ -61,7 +61,16 @@ CODES: dict[str, Convention] = {
 
 
 def inverse(convention: Convention) -> dict[int, Inside]:
-    """Give the convention that undoes another one."""
+    """Give the convention that undoes another one.
+
+    Parameters
+    ----------
+    convention : mapping of int to (order, signs)
+
+    Returns
+    -------
+    dict of int to (order, signs)
+    """
     return {
         degree: (np.argsort(order), signs[np.argsort(order)])
         for degree, (order, signs) in convention.items()
@@ -69,7 +78,14 @@ def inverse(convention: Convention) -> dict[int, Inside]:
 
 
 def bundles() -> Iterator[tuple[str, Convention]]:
-    """Go through conventions of all l at once, with the words for each."""
+    """Go through conventions of all l at once.
+
+    Yields
+    ------
+    words : str
+    convention : mapping of int to (order, signs)
+        Of each code, then what undoes it where that is another one.
+    """
     for code, convention in CODES.items():
         yield f"as {code} has them", convention
     for code, convention in CODES.items():
@@ -112,7 +128,17 @@ def _patterns(degree: int) -> list[Real]:
 
 
 def all_orders(degree: int) -> Iterator[Int]:
-    """Go through all orders of a p or d shell; of others through those of `candidates`."""
+    """Go through all orders of a p or d shell; of others through those of `candidates`.
+
+    Parameters
+    ----------
+    degree : int
+        l.
+
+    Yields
+    ------
+    (2l + 1,) int64 array
+    """
     if degree <= 2:
         for order in permutations(range(2 * degree + 1)):
             yield np.array(order)
@@ -122,20 +148,50 @@ def all_orders(degree: int) -> Iterator[Int]:
 
 
 def all_signs(degree: int) -> Iterator[Real]:
-    """Go through all signs of a shell; the first one is +."""
+    """Go through all signs of the orbitals of a shell.
+
+    Parameters
+    ----------
+    degree : int
+        l.
+
+    Yields
+    ------
+    (2l + 1,) float64 array
+        The first one is +.
+    """
     for rest in product((1.0, -1.0), repeat=2 * degree):
         yield np.array([1.0, *rest])
 
 
 def is_same(one: Inside, other: Inside) -> bool:
-    """Tell whether two conventions of one l are the same but for the sign of the whole shell."""
+    """Tell whether two conventions of one l are the same but for the sign of the whole shell.
+
+    Parameters
+    ----------
+    one, other : (order, signs)
+
+    Returns
+    -------
+    bool
+    """
     return np.array_equal(one[0], other[0]) and (
         np.array_equal(one[1], other[1]) or np.array_equal(one[1], -other[1])
     )
 
 
 def plain(degree: int) -> Inside:
-    """Give the format's own convention."""
+    """Give the format's own convention.
+
+    Parameters
+    ----------
+    degree : int
+        l.
+
+    Returns
+    -------
+    (order, signs)
+    """
     return np.arange(2 * degree + 1), np.ones(2 * degree + 1)
 
 

@@ -45,14 +45,16 @@ def moved_atoms(problem: Problem, rows: Int, reading: Reading) -> Iterator[Readi
     Parameters
     ----------
     problem : Problem
+        What does not change.
     rows : (m,) int64 array
-        A sample of pairs; all pairs of the file are fitted.
+        A sample of pairs.
     reading : Reading
         What is known so far.
 
     Yields
     ------
     Reading
+        With one cause more.
     """
     for unknown in ("atoms", "cell", "both"):
         found = _relaxed(problem, reading, unknown)

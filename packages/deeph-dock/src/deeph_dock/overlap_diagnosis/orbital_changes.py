@@ -69,14 +69,16 @@ def orbital_conventions(problem: Problem, rows: Int, reading: Reading) -> Iterat
     Parameters
     ----------
     problem : Problem
+        What does not change.
     rows : (m,) int64 array
         A sample of pairs.
     reading : Reading
-        What is known so far; nothing is tried if orders or signs are among it.
+        What is known so far.
 
     Yields
     ------
     Reading
+        With one cause more.
     """
     if reading.inside or reading.flips:
         return
@@ -259,7 +261,18 @@ def _words(
 
 
 def shell_names(degrees: list[int] | tuple[int, ...]) -> list[str]:
-    """Name shells by letter and number: s1, s2, p1."""
+    """Name shells by letter and number.
+
+    Parameters
+    ----------
+    degrees : sequence of int
+        l of each shell.
+
+    Returns
+    -------
+    list of str
+        Such as s1, s2, p1.
+    """
     seen = [degrees[:place].count(degree) for place, degree in enumerate(degrees)]
     return [
         f"{SHELL_LETTERS[degree]}{count + 1}" for degree, count in zip(degrees, seen, strict=True)
@@ -272,6 +285,7 @@ def shell_orders(problem: Problem, rows: Int, reading: Reading) -> Iterator[Read
     Parameters
     ----------
     problem : Problem
+        What does not change.
     rows : (m,) int64 array
         A sample of pairs.
     reading : Reading
@@ -280,7 +294,7 @@ def shell_orders(problem: Problem, rows: Int, reading: Reading) -> Iterator[Read
     Yields
     ------
     Reading
-        One at most.
+        With one cause more.
     """
     usual = {number: tuple(range(len(problem.shells[number]))) for number in reading.shells}
     parts = [
@@ -347,7 +361,20 @@ def _best_order(
 
 
 def orders_of(degrees: tuple[int, ...], usual: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Go through the orders of shells: the usual one, those that keep the list of l, then all."""
+    """Go through the orders of shells: the usual one, those that keep the list of l, then all.
+
+    Parameters
+    ----------
+    degrees : tuple of int
+        l of each shell of the basis.
+    usual : tuple of int
+        Shells of the basis in the order to begin with.
+
+    Yields
+    ------
+    tuple of int
+        Not more than a few times `ORDERS_AT_MOST`.
+    """
     yield usual
     wanted = [degrees[source] for source in usual]
     places = [[p for p, own in enumerate(wanted) if own == d] for d in sorted(set(wanted))]

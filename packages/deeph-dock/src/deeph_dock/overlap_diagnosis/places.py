@@ -43,12 +43,17 @@ def units(problem: Problem, rows: Int, reading: Reading) -> Iterator[Reading]:
 
     Parameters
     ----------
-    problem, rows, reading
-        As for all of these: what stays, a sample of pairs, and what is known so far.
+    problem : Problem
+        What does not change.
+    rows : (m,) int64 array
+        A sample of pairs.
+    reading : Reading
+        What is known so far.
 
     Yields
     ------
     Reading
+        With one cause more.
     """
     for power, words in (
         (1, "in Bohr, taken as Å (1.8897 times too large)"),
@@ -69,7 +74,22 @@ def units(problem: Problem, rows: Int, reading: Reading) -> Iterator[Reading]:
 
 
 def lattice_vectors(problem: Problem, rows: Int, reading: Reading) -> Iterator[Reading]:
-    """Try the other sign of R, and a lattice written as columns."""
+    """Try the other sign of R, and a lattice written as columns.
+
+    Parameters
+    ----------
+    problem : Problem
+        What does not change.
+    rows : (m,) int64 array
+        A sample of pairs.
+    reading : Reading
+        What is known so far.
+
+    Yields
+    ------
+    Reading
+        With one cause more.
+    """
     if reading.sense == 1:
         yield reading.but("R has the other sign: atom j is at tau_j - R.A", sense=-1)
     if not np.allclose(reading.lattice, reading.lattice.T, atol=1e-6):
@@ -85,7 +105,22 @@ def lattice_vectors(problem: Problem, rows: Int, reading: Reading) -> Iterator[R
 
 
 def atom_orders(problem: Problem, rows: Int, reading: Reading) -> Iterator[Reading]:
-    """Try atoms in another order: reversed, shifted by one, sorted, or told by their neighbours."""
+    """Try atoms in another order: reversed, shifted by one, sorted, or told by their neighbours.
+
+    Parameters
+    ----------
+    problem : Problem
+        What does not change.
+    rows : (m,) int64 array
+        A sample of pairs.
+    reading : Reading
+        What is known so far.
+
+    Yields
+    ------
+    Reading
+        With one cause more.
+    """
     count = len(reading.numbers)
     if count < 2:
         return
@@ -195,6 +230,20 @@ def wrapped_atoms(problem: Problem, rows: Int, reading: Reading) -> Iterator[Rea
 
     Atoms whose pairs agree keep their places; islands of them are joined by the lattice vectors
     that make the pairs between them agree. Norms tell where orbitals do not.
+
+    Parameters
+    ----------
+    problem : Problem
+        What does not change.
+    rows : (m,) int64 array
+        A sample of pairs.
+    reading : Reading
+        What is known so far.
+
+    Yields
+    ------
+    Reading
+        With one cause more.
     """
     count = len(reading.numbers)
     if count < 2:

@@ -228,7 +228,22 @@ def groups(
 
 
 def deviations(problem: Problem, reading: Reading, rows: Int, vectors: Real | None = None) -> Real:
-    """Give the largest |difference| of each pair, (m,); infinity where the shape is another."""
+    """Give the largest |difference| of the elements of each pair.
+
+    Parameters
+    ----------
+    problem : Problem
+    reading : Reading
+    rows : (m,) int64 array
+        Row numbers of the pairs.
+    vectors : (m, 3) array, optional
+        Instead of those of the reading, Å.
+
+    Returns
+    -------
+    (m,) float64 array
+        Infinity where the shape of a block is not that of the reading.
+    """
     result = np.full(len(rows), np.inf)
     for group in groups(problem, reading, rows, vectors):
         result[group.members] = np.abs(group.stored - group.expected).max(axis=(1, 2), initial=0.0)
@@ -238,7 +253,22 @@ def deviations(problem: Problem, reading: Reading, rows: Int, vectors: Real | No
 def norm_deviations(
     problem: Problem, reading: Reading, rows: Int, vectors: Real | None = None
 ) -> Real:
-    """Give the largest difference of norms of the blocks of two shells, (m,), as `deviations`."""
+    """Give the largest |difference| of the norms of the blocks of two shells, of each pair.
+
+    Parameters
+    ----------
+    problem : Problem
+    reading : Reading
+    rows : (m,) int64 array
+        Row numbers of the pairs.
+    vectors : (m, 3) array, optional
+        Instead of those of the reading, Å.
+
+    Returns
+    -------
+    (m,) float64 array
+        Infinity where the shape of a block is not that of the reading.
+    """
     result = np.full(len(rows), np.inf)
     for group in groups(problem, reading, rows, vectors):
         starts = shell_starts(problem, reading, group)
@@ -250,9 +280,21 @@ def norm_deviations(
 def size_deviations(
     problem: Problem, reading: Reading, rows: Int, vectors: Real | None = None
 ) -> Real:
-    """Give the difference of the norms of whole blocks, (m,), as `deviations`.
+    """Give the |difference| of the norms of whole blocks, which no order of orbitals changes.
 
-    They do not depend on the order of orbitals and shells.
+    Parameters
+    ----------
+    problem : Problem
+    reading : Reading
+    rows : (m,) int64 array
+        Row numbers of the pairs.
+    vectors : (m, 3) array, optional
+        Instead of those of the reading, Å.
+
+    Returns
+    -------
+    (m,) float64 array
+        Infinity where the shape of a block is not that of the reading.
     """
     result = np.full(len(rows), np.inf)
     for group in groups(problem, reading, rows, vectors):
@@ -265,7 +307,18 @@ def size_deviations(
 
 
 def shell_starts(problem: Problem, reading: Reading, group: Group) -> tuple[Int, Int]:
-    """Give where shells begin in the rows and columns of the blocks of a group."""
+    """Give where shells begin in the rows and columns of the blocks of a group.
+
+    Parameters
+    ----------
+    problem : Problem
+    reading : Reading
+    group : Group
+
+    Returns
+    -------
+    rows, columns : int64 arrays
+    """
     i, j = group.numbers[::-1] if reading.transposed else group.numbers
     first, second = (
         shell_offsets([problem.shells[number][source] for source in reading.shells[number]])[:-1]
@@ -275,14 +328,34 @@ def shell_starts(problem: Problem, reading: Reading, group: Group) -> tuple[Int,
 
 
 def shell_norms(blocks: Real, rows: Int, columns: Int) -> Real:
-    """Give the Frobenius norms of the blocks of two shells, (p, shells, shells)."""
+    """Give the Frobenius norms of the blocks of two shells.
+
+    Parameters
+    ----------
+    blocks : (p, a, b) array
+    rows, columns : int64 arrays
+        Where shells begin.
+
+    Returns
+    -------
+    (p, shells, shells) float64 array
+    """
     squares = np.add.reduceat(np.add.reduceat(blocks * blocks, rows, axis=1), columns, axis=2)
     norms: Real = np.sqrt(squares)
     return norms
 
 
 def largest_entries(overlap: BlockMatrix) -> Real:
-    """Give the largest |element| of every stored block, (P,)."""
+    """Give the largest |element| of every stored block.
+
+    Parameters
+    ----------
+    overlap : BlockMatrix
+
+    Returns
+    -------
+    (P,) float64 array
+    """
     result = np.zeros(len(overlap))
     for rows, (height, width) in shape_groups(overlap.chunk_shapes):
         for start in range(0, len(rows), PAIRS_AT_ONCE):

@@ -29,7 +29,22 @@ KNOWN_FACTORS = {
 
 
 def factors(problem: Problem, rows: Int, reading: Reading) -> Iterator[Reading]:
-    """Try S times a number: that of the on-site blocks, which no place changes."""
+    """Try S times a number: that of the on-site blocks, which no place changes.
+
+    Parameters
+    ----------
+    problem : Problem
+        What does not change.
+    rows : (m,) int64 array
+        A sample of pairs.
+    reading : Reading
+        What is known so far.
+
+    Yields
+    ------
+    Reading
+        With one cause more.
+    """
     own = rows[problem.overlap.on_site()[rows]]
     if reading.factor != 1 or not len(own):
         return
@@ -49,7 +64,22 @@ def factors(problem: Problem, rows: Int, reading: Reading) -> Iterator[Reading]:
 
 
 def transposed_blocks(problem: Problem, rows: Int, reading: Reading) -> Iterator[Reading]:
-    """Try blocks whose rows are the orbitals of j."""
+    """Try blocks whose rows are the orbitals of j.
+
+    Parameters
+    ----------
+    problem : Problem
+        What does not change.
+    rows : (m,) int64 array
+        A sample of pairs.
+    reading : Reading
+        What is known so far.
+
+    Yields
+    ------
+    Reading
+        With one cause more.
+    """
     if not reading.transposed:
         yield reading.but("blocks are transposed: rows are orbitals of j", transposed=True)
 
@@ -107,7 +137,17 @@ def _odds(stack: Real) -> Real:
 
 
 def is_identity(problem: Problem) -> bool:
-    """Tell whether S is that of orthogonal orbitals, where the basis is not."""
+    """Tell whether S is the unit matrix.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    bool
+        False also if there are on-site blocks only.
+    """
     overlap = problem.overlap
     on_site = overlap.on_site()
     if on_site.all():
