@@ -195,6 +195,7 @@ def groups(
     overlap = problem.overlap
     radix = int(reading.numbers.max()) + 1
     kinds = {number: reading.orbitals(number, problem.shells[number]) for number in reading.shells}
+    usual = {z: np.array_equal(order, np.arange(len(order))) for z, (order, _) in kinds.items()}
     for group, shape in shape_groups(overlap.chunk_shapes[rows]):
         pairs = overlap.atom_pairs[rows[group]]
         first, second = reading.numbers[pairs[:, 3]], reading.numbers[pairs[:, 4]]
@@ -218,7 +219,8 @@ def groups(
                     expected = problem.computed(i, j, reading.vectors(pairs[here]))
                 else:
                     expected = problem.computed(i, j, vectors[members])
-                expected = expected[:, left[:, None], right]
+                if not (usual[i] and usual[j]):
+                    expected = expected[:, left[:, None], right]
                 scale = reading.factor * left_signs[:, None] * right_signs
                 if (scale != 1).any():
                     expected *= scale
