@@ -185,6 +185,16 @@ def test_like_takes_the_rules_of_a_dataset(
     assert provenance["quadrature"] == "siesta"
 
 
+def test_structures_of_a_dataset_keep_their_names(
+    dock: Dock, ions: Path, structures: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    dock("compute-overlap", structures, "--basis", ions, "-o", first)
+    code, *_ = dock("compute-overlap", first, "--basis", ions, "-o", second)
+    assert code == 0
+    assert Dataset.open(second).ids == Dataset.open(first).ids == ("0", "1", "2")
+
+
 def test_like_says_that_a_basis_is_another(
     dock: Dock, ions: Path, structures: Path, tmp_path: Path
 ) -> None:

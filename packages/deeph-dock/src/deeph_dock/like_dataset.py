@@ -86,6 +86,11 @@ def settings_like(
     for name in candidates:
         bases = read_bases(replace(request, quadrature=name), numbers)
         own = compute(structure, TwoCentre(bases), stored.atom_pairs)
+        if not np.array_equal(own.chunk_shapes, stored.chunk_shapes):
+            raise InputError(
+                f"{folder.path}: blocks of overlap.h5 are not those of elements_orbital_map; "
+                f"dock check {path} says more"
+            )
         difference = np.abs(own.entries - stored.entries)
         found = float(difference.max())
         if not best or found < _BETTER * error:

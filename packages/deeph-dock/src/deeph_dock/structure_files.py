@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from deeph_spec.dataset import DFT_FOLDER
 from deeph_spec.errors import InputError
 from deeph_spec.structure import SYMBOLS, Structure
 from deeph_spec.validation.distances import closest_pair
@@ -68,6 +69,7 @@ def find_structures(
     ----------
     sources : sequence of Path
         Files and folders; these are searched at any depth, but for names with "." or "_" in front.
+        Of a dataset the structures keep their ids.
     apart_from : Path
         A folder that is not searched: the results.
     flatten : bool
@@ -91,7 +93,9 @@ def find_structures(
             raise InputError(f"{source}: no such file or folder")
         files = [(source.absolute(), _own_id(source))] if source.is_file() else []
         if source.is_dir():
-            files = list(_search(source, os.path.realpath(apart_from)))
+            inner, excluded = source / DFT_FOLDER, os.path.realpath(apart_from)
+            is_dataset = inner.is_dir() and os.path.realpath(inner) != excluded
+            files = list(_search(inner if is_dataset else source, excluded))
             if not files:
                 raise InputError(
                     f"{source}: no structure in it; looked for POSCAR, *{', *'.join(SUFFIXES)}"

@@ -117,7 +117,7 @@ def named_by_shells(request: Request, shells: Mapping[str, Sequence[int]]) -> tu
         return ()
     names = []
     for symbol, degrees in shells.items():
-        ours = [path.stem for path in found if re.match(rf"{symbol}(?![a-z])", path.stem)]
+        ours = [path.stem for path in found if _is_of(symbol, path.stem)]
         if len(ours) == 1:
             names.append(f"{ours[0]}-{shells_to_text(degrees)}")
     return tuple(names)
@@ -245,15 +245,22 @@ def _named(
     if not missing:
         return chosen, []
     stems = sorted(path.stem for path in paths)
-    example = next(
-        (stem for stem in stems if stem.startswith(SYMBOLS[missing[0]])),
-        f"{SYMBOLS[missing[0]]}7.0",
-    )
+    known = [[stem for stem in stems if _is_of(SYMBOLS[number], stem)] for number in missing]
+    if not all(known):
+        bare = [number for number, names in zip(missing, known, strict=True) if not names]
+        there = ", ".join(f"{stem}.pao" for stem in stems[:8])
+        return chosen, [InputError(f"no .pao of {_symbols(bare)}; there are {there}")]
+    example = known[0][0]
     problem = InputError(
         f"no orbitals named for {_symbols(missing)}: files of OpenMX hold more than one uses; "
         f"name them as in Definition.of.Atomic.Species, e.g. --orbitals {example}-s2p2d1"
     )
     return chosen, [problem]
+
+
+def _is_of(symbol: str, stem: str) -> bool:
+    """Tell whether the name of a .pao begins with an element: C6.0 is one of carbon, Cr6.0 not."""
+    return re.match(rf"{symbol}(?![a-z])", stem) is not None
 
 
 def _with_core(reader: BasisReader, basis: AtomicBasis, others: Sequence[Path]) -> AtomicBasis:

@@ -1,8 +1,8 @@
 """Blocks of two-centre integrals of given atoms at given distances.
 
-For every pair of atoms the splines give all radial integrals, the harmonics of the direction are
-evaluated once, and one product of matrices for each pair of degrees makes the orbitals of them.
-The cost is that of the result: no step depends on the number of pairs but linearly.
+For every pair of atoms the splines give all radial integrals, and the harmonics of the direction
+are evaluated once; the angular factor of two degrees and an L is then multiplied into the block of
+every pair of shells. The cost is that of the result: linear in the number of pairs.
 """
 
 from __future__ import annotations
