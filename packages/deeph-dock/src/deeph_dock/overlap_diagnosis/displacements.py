@@ -29,6 +29,8 @@ LARGEST_STRAIN = 0.2
 """Cells that differ by more are other cells."""
 NAMES_AT_MOST = 6
 """Atoms that are named."""
+ATOMS_AT_MOST = 4000
+"""Larger structures are not fitted."""
 STEPS_AT_MOST = 40
 """Steps of the fit of moved atoms."""
 DENSE_AT_MOST = 1500
@@ -56,6 +58,8 @@ def moved_atoms(problem: Problem, rows: Int, reading: Reading) -> Iterator[Readi
     Reading
         With one cause more.
     """
+    if len(reading.numbers) > ATOMS_AT_MOST:
+        return
     for unknown in ("atoms", "cell", "both"):
         found = _relaxed(problem, reading, unknown)
         if found is None:
