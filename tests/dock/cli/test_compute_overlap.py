@@ -155,6 +155,34 @@ def test_pieces_and_threads_change_nothing(
         np.testing.assert_allclose(written.entries, whole.entries, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_progress_is_told_pair_by_pair(
+    ions: Path, tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deeph_dock.integrals import assembly
+
+    structure = graphene(2)
+    bases = read_bases(Request((str(ions),)), [6])
+    pairs = touching_pairs(structure, bases)
+    monkeypatch.setattr(assembly, "PIECE_BYTES", 50_000)
+    told: list[int] = []
+    begun: list[tuple[str, int]] = []
+
+    def watch(title: str, length: int) -> Callable[[int], None]:
+        begun.append((title, length))
+        return told.append
+
+    token = computing_overlaps.WATCH.set(watch)
+    try:
+        path = tmp_path / "overlap.h5"
+        write_matrix(path, structure, TwoCentre(bases), pairs, "overlap", threads)
+    finally:
+        computing_overlaps.WATCH.reset(token)
+    assert begun == [("overlap", len(pairs))]
+    assert sum(told) == len(pairs)
+    assert len(told) > 5
+
+
 def test_processes_and_threads_write_the_same_bytes(
     dock: Dock, ions: Path, structures: Path, tmp_path: Path
 ) -> None:

@@ -8,8 +8,9 @@ they are found; a block of carbon in a DZP basis has 1352 bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -60,6 +61,9 @@ EMPTY = 30.0
 """Space around molecules, Å."""
 
 Int = NDArray[np.int64]
+Advance = Callable[[int], None]
+WATCH: ContextVar[Callable[[str, int], Advance] | None] = ContextVar("watch", default=None)
+"""Takes a quantity computed in this process and its number of pairs; gives what progress is told."""
 
 
 @dataclass(frozen=True)
@@ -339,18 +343,26 @@ def write_matrix(
             entries = entries_of(structure, integrals, quantity, pairs[rows])
             put(int(boundaries[rows.start]), entries)
 
+        watch = WATCH.get()
+        advance = watch(quantity, len(pairs)) if watch is not None else _nobody
         work = pieces(boundaries, OPERATORS[quantity].components)
         if threads == 1:
             for rows in work:
                 make(rows)
+                advance(rows.stop - rows.start)
             return
         with ThreadPoolExecutor(threads) as pool:
-            running = {pool.submit(make, rows) for rows in islice(work, 2 * threads)}
+            running = {pool.submit(make, rows): rows for rows in islice(work, 2 * threads)}
             while running:
                 done = next(as_completed(running))
-                running.remove(done)
                 done.result()
-                running.update(pool.submit(make, rows) for rows in islice(work, 1))
+                rows = running.pop(done)
+                advance(rows.stop - rows.start)
+                running |= {pool.submit(make, rows): rows for rows in islice(work, 1)}
+
+
+def _nobody(pairs: int) -> None:
+    """Tell nobody of progress."""
 
 
 def _structure(task: Task) -> Structure:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from deeph_dock.cli.computing import compute_all, print_preview
 from deeph_dock.cli.options import DryRun, ExecutorKind, Flatten, Jobs, Report, Scheduler
 
 if TYPE_CHECKING:
-    from deeph_dock.computing_overlaps import Settings
+    from deeph_dock.computing_overlaps import Settings, Task
     from deeph_dock.outcomes import Outcome
 
 ROWS_AT_MOST = 10
@@ -158,11 +159,29 @@ def compute_overlap(
             print_preview(outcomes, top, _print_table)
         else:
             many = pool.for_items(len(tasks) if len(tasks) >= jobs or pool.title else 1)
-            outcomes = compute_all(compute, tasks, top, many, _print_table)
+            with _bar_of(tasks):
+                outcomes = compute_all(compute, tasks, top, many, _print_table)
     if report is not None:
         write_report(report, outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _bar_of(tasks: Sequence[Task]) -> Iterator[None]:
+    """Show the progress within a structure, if it is the only one."""
+    if len(tasks) != 1:
+        yield
+        return
+    from deeph_dock.cli.bars import task_bars
+    from deeph_dock.computing_overlaps import WATCH
+
+    with task_bars() as bars:
+        token = WATCH.set(bars)
+        try:
+            yield
+        finally:
+            WATCH.reset(token)
 
 
 def _check_choice(option: str, value: str | None, known: Sequence[str]) -> None:
