@@ -63,7 +63,7 @@ EMPTY = 30.0
 Int = NDArray[np.int64]
 Advance = Callable[[int], None]
 WATCH: ContextVar[Callable[[str, int], Advance] | None] = ContextVar("watch", default=None)
-"""Takes a quantity computed in this process and its number of pairs; gives what progress is told."""
+"""Takes a quantity and its number of pairs; gives a function that takes how many more are done."""
 
 
 @dataclass(frozen=True)
