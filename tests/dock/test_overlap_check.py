@@ -146,7 +146,7 @@ def test_wrapped_atoms_are_named(dock: Dock, graphene: Path, carbon: Path, tmp_p
     report = tmp_path / "report.json"
     line = _failure(dock, graphene, "--basis", carbon, "--json", report)
     assert "looks like: atoms moved by lattice vectors" in line
-    assert line.endswith("R fits with atoms 2, 5 by (-1, 0, 0)")
+    assert line.endswith("R fits with these moved back: atoms 2, 5 by (-1, 0, 0)")
     found = json.loads(report.read_text())["structures"][0]["basis"]
     assert not found["ok"]
     assert found["looks_like"] in line

@@ -289,7 +289,10 @@ def test_atoms_in_another_order_are_named(world: World, order: list[int]) -> Non
 def test_wrapped_atoms_are_named_with_their_vectors(world: World) -> None:
     own = world.structure
     wrong = world.moved(own.positions + SHIFTS @ own.lattice)
-    _only(world.examine(wrong), "R fits with atom 2 by (0, -1, 0), atom 4 by (1, 0, -1)")
+    _only(
+        world.examine(wrong),
+        "R fits with these moved back: atom 2 by (0, -1, 0), atom 4 by (1, 0, -1)",
+    )
     shifts = -np.floor(own.fractional)
     assert np.abs(shifts).max() == 1
     _only(
@@ -533,5 +536,5 @@ def test_other_crystals_give_the_same_names(seed: int) -> None:
     shifts = np.zeros((len(own), 3))
     shifts[seed] = [1, 0, -1]
     wrong = world.moved(own.positions + shifts @ own.lattice)
-    _only(world.examine(wrong), f"R fits with atom {seed} by (-1, 0, 1)")
+    _only(world.examine(wrong), f"R fits with these moved back: atom {seed} by (-1, 0, 1)")
     _only(world.examine(overlap=_reversed(world.overlap)), "R has the other sign")

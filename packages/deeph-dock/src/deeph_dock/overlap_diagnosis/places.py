@@ -262,8 +262,8 @@ def wrapped_atoms(problem: Problem, rows: Int, reading: Reading) -> Iterator[Rea
             continue
         words = _by_vector(shifts, moved)
         tried = reading.but(
-            "atoms moved by lattice vectors (wrapped into the cell) without R: R fits with "
-            + words,
+            "atoms moved by lattice vectors (wrapped into the cell) without R; R fits with these "
+            f"moved back: {words}",
             positions=reading.positions + shifts @ reading.lattice,
         )
         yield tried
