@@ -287,19 +287,20 @@ def _named(request: Bases, folder: StructureFolder) -> tuple[Bases, tuple[int, .
     kept = info.provenance.get("basis")
     named = kept if isinstance(kept, Mapping) else {}
     shells = tuple((symbol, info.orbital_map[symbol]) for symbol in structure.elements)
-    own = {symbol: str(named[symbol]) for symbol in structure.elements if symbol in named}
-    names = _names_of(request, shells)
-    if names and all("-" in name for name in own.values()) and len(own) == len(elements):
-        names = tuple(own.values())  # also where there are several files of an element
-    return replace(request, orbitals=names), elements
+    own = tuple((symbol, str(named[symbol])) for symbol in structure.elements if symbol in named)
+    return replace(request, orbitals=_names_of(request, shells, own)), elements
 
 
 @lru_cache(maxsize=64)
-def _names_of(request: Bases, shells: tuple[tuple[str, tuple[int, ...]], ...]) -> tuple[str, ...]:
-    """Name orbitals of files that hold more of them than a run uses, by their l."""
-    from deeph_dock.basis.folder import named_by_shells
+def _names_of(
+    request: Bases,
+    shells: tuple[tuple[str, tuple[int, ...]], ...],
+    kept: tuple[tuple[str, str], ...],
+) -> tuple[str, ...]:
+    """Name orbitals of files that hold more of them than a run uses: once for equal structures."""
+    from deeph_dock.basis.folder import named_like
 
-    return named_by_shells(request, dict(shells))
+    return named_like(request, dict(shells), dict(kept))
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ from deeph_spec.orbitals import shells_to_text
 from deeph_spec.structure import ATOMIC_NUMBERS, Structure
 
 from deeph_dock.basis import READERS, AtomicBasis
-from deeph_dock.basis.folder import named_by_shells, read_bases
+from deeph_dock.basis.folder import named_like, read_bases
 from deeph_dock.computing_overlaps import PATTERNS, Settings, find_pairs
 from deeph_dock.integrals.assembly import compute
 from deeph_dock.integrals.two_centre import TwoCentre
@@ -74,9 +74,9 @@ def settings_like(
     info, structure = folder.info, folder.structure
     request = settings.basis
     if not request.orbitals:
-        kept = _names(info.provenance.get("basis"), structure.symbols)
-        shells = {symbol: info.orbital_map[symbol] for symbol in set(structure.symbols)}
-        request = replace(request, orbitals=kept or named_by_shells(request, shells))
+        shells = {symbol: info.orbital_map[symbol] for symbol in structure.elements}
+        names = named_like(request, shells, info.provenance.get("basis"))
+        request = replace(request, orbitals=names)
     numbers = tuple(sorted(set(structure.numbers.tolist())))
     bases = read_bases(replace(request, quadrature=quadrature or "exact"), numbers)
     _compare_shells(folder, bases, info.orbital_map)
@@ -122,14 +122,6 @@ def _example(path: Path) -> StructureFolder:
         raise InputError(f"{path}: no structure with overlap.h5; --like needs one")
     small = (folder for folder in there if len(folder.structure) <= _MOST_ATOMS)
     return next(small, there[0])
-
-
-def _names(basis: object, symbols: list[str]) -> tuple[str, ...]:
-    """Take the names of orbitals that a conversion of OpenMX kept."""
-    if not isinstance(basis, dict):
-        return ()
-    named = (basis.get(symbol) for symbol in sorted(set(symbols)))
-    return tuple(name for name in named if isinstance(name, str) and "-" in name and "." in name)
 
 
 def _compare_shells(

@@ -94,8 +94,10 @@ def read_bases(request: Request, numbers: Iterable[int]) -> dict[int, AtomicBasi
     return {number: _with_core(reader, basis, others) for number, basis in bases.items()}
 
 
-def named_by_shells(request: Request, shells: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
-    """Name the orbitals of OpenMX's files by the shells that a dataset has.
+def named_like(
+    request: Request, shells: Mapping[str, Sequence[int]], kept: object = None
+) -> tuple[str, ...]:
+    """Name the orbitals of OpenMX's files that a dataset has.
 
     Parameters
     ----------
@@ -103,18 +105,23 @@ def named_by_shells(request: Request, shells: Mapping[str, Sequence[int]]) -> tu
         Where the files are.
     shells : mapping
         The l of every shell, by element.
+    kept : object
+        ``provenance.basis`` of the dataset: names by element, if a conversion kept them.
 
     Returns
     -------
     tuple of str
-        Such as "Mo7.0-s3p2d1"; empty for files that need no names, and without those elements of
-        which there are several files.
+        Such as "Mo7.0-s3p2d1": those that were kept, otherwise by the shells, without elements of
+        which there are several files; empty for files that need no names.
     """
     if len(request.sources) == 1 and not os.path.lexists(request.sources[0]):
         return ()
     code, found = _basis_files(request, list(_files(request.sources)))
     if code != "openmx":
         return ()
+    named = [kept.get(symbol) if isinstance(kept, dict) else None for symbol in shells]
+    if all(isinstance(name, str) and "-" in name for name in named):
+        return tuple(map(str, named))
     names = []
     for symbol, degrees in shells.items():
         ours = [path.stem for path in found if _is_of(symbol, path.stem)]

@@ -85,8 +85,8 @@ def compute_overlap(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="How radial integrals are done: exact, or by the code's own grid: siesta, openmx, "
-            "abacus:100. [exact]",
+            help="How radial integrals are done: exact, or by the code's own grid: siesta, openmx; "
+            "abacus:100 (Ry) for releases of ABACUS that integrate up to a cutoff. [exact]",
         ),
     ] = None,
     spin: Annotated[
