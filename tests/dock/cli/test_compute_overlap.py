@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deeph_dock import computing_overlaps
+from deeph_dock import overlap_matrices
 from deeph_dock.basis.folder import Request, read_bases
-from deeph_dock.computing_overlaps import write_matrix
 from deeph_dock.integrals.assembly import compute
 from deeph_dock.integrals.neighbours import touching_pairs
 from deeph_dock.integrals.two_centre import TwoCentre
+from deeph_dock.overlap_matrices import write_matrix
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import Dataset
 from deeph_spec.structure import Structure
@@ -172,12 +172,12 @@ def test_progress_is_told_pair_by_pair(
         begun.append((title, length))
         return told.append
 
-    token = computing_overlaps.WATCH.set(watch)
+    token = overlap_matrices.WATCH.set(watch)
     try:
         path = tmp_path / "overlap.h5"
         write_matrix(path, structure, TwoCentre(bases), pairs, "overlap", threads)
     finally:
-        computing_overlaps.WATCH.reset(token)
+        overlap_matrices.WATCH.reset(token)
     assert begun == [("overlap", len(pairs))]
     assert sum(told) == len(pairs)
     assert len(told) > 5
@@ -270,8 +270,8 @@ def test_every_quantity_has_a_name_in_the_format() -> None:
     from deeph_spec.dataset import MATRIX_FILES
     from deeph_spec.matrix_files import UNITS, VECTORS
 
-    assert set(computing_overlaps.MATRICES) == set(OPERATORS)
-    for quantity, name in computing_overlaps.MATRICES.items():
+    assert set(overlap_matrices.MATRICES) == set(OPERATORS)
+    for quantity, name in overlap_matrices.MATRICES.items():
         assert name in MATRIX_FILES
         assert UNITS[name] == OPERATORS[quantity].unit
         assert (name in VECTORS) == (OPERATORS[quantity].components == 3)

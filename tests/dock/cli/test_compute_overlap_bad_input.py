@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -422,11 +421,10 @@ def test_no_space_is_one_line_and_leaves_nothing(basis: Path, tmp_path: Path) ->
     write_poscar(tmp_path / "s" / "wide.vasp", *crystal, cell=4.0)
     data = tmp_path / "out"
     command = [*COMMAND, "compute-overlap", str(tmp_path / "s"), "--basis", str(basis)]
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+    program, option, code, *arguments = [*command, "-o", str(data)]
     done = subprocess.run(
-        [*command, "-o", str(data)],
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        [program, option, limit + code, *arguments], capture_output=True, text=True, check=False
     )
     said = one_line((done.returncode, done.stdout, done.stderr))
     assert "wide" in said

@@ -20,9 +20,10 @@ from deeph_spec.structure import ATOMIC_NUMBERS, Structure
 
 from deeph_dock.basis import READERS, AtomicBasis
 from deeph_dock.basis.folder import named_like, read_bases
-from deeph_dock.computing_overlaps import PATTERNS, Settings, find_pairs
+from deeph_dock.computing_overlaps import Settings
 from deeph_dock.integrals.assembly import compute
 from deeph_dock.integrals.two_centre import TwoCentre
+from deeph_dock.overlap_matrices import PATTERNS, find_pairs
 
 SAME = 2e-5
 """Overlaps of one basis differ by less, however they were integrated."""

@@ -174,7 +174,7 @@ def _bar_of(tasks: Sequence[Task]) -> Iterator[None]:
         yield
         return
     from deeph_dock.cli.bars import task_bars
-    from deeph_dock.computing_overlaps import WATCH
+    from deeph_dock.overlap_matrices import WATCH
 
     with task_bars() as bars:
         token = WATCH.set(bars)
