@@ -52,7 +52,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "bandstructures": {"deeph_spec", "electrons"},
         "structure_files": {"deeph_spec"},
         "places": {"deeph_spec"},
-        "overlap_matrices": {"deeph_spec", "basis", "integrals"},
+        "overlap_matrices": {"deeph_spec", "basis", "executors", "integrals"},
         "like_dataset": {
             "deeph_spec", "basis", "integrals", "computing_overlaps", "overlap_matrices",
         },

@@ -388,16 +388,45 @@ def _write_attributes(file: h5py.File, quantity: str) -> None:
     file.attrs["unit"] = UNITS.get(quantity.removesuffix("_pred"), "")
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the entries of a matrix are in a file; other processes can be given it.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    start : int
+        Its byte where the entries begin.
+    total : int
+        Number of entries, of each component.
+    """
+
+    path: Path
+    start: int
+    total: int
+
+    def __call__(self, first: int, entries: NDArray[np.float64]) -> None:
+        """Write entries (n,) or (3, n), from the one with this number."""
+        descriptor = os.open(self.path, os.O_WRONLY)
+        try:
+            for row, values in enumerate(np.atleast_2d(entries)):
+                offset = self.start + 8 * (row * self.total + first)
+                _write_at(descriptor, np.ascontiguousarray(values), offset)
+        finally:
+            os.close(descriptor)
+
+
 @contextmanager
 def write_in_pieces(
     path: str | os.PathLike[str],
     atom_pairs: Int,
     chunk_shapes: Int,
     quantity: str,
-) -> Iterator[Callable[[int, NDArray[np.float64]], None]]:
+) -> Iterator[Places]:
     """Write a matrix file atomically whose float64 entries come in pieces, in any order.
 
-    Nothing of the entries is kept in memory, and several threads may write at once.
+    Nothing of the entries is kept in memory, and several processes may write at once.
 
     Parameters
     ----------
@@ -413,7 +442,7 @@ def write_in_pieces(
 
     Yields
     ------
-    callable
+    Places
         Takes the number of the first entry and entries (n,) or (3, n); all must be given before
         the block ends.
     """
@@ -434,18 +463,7 @@ def write_in_pieces(
             space = h5py.h5s.create_simple((3, total) if components == 3 else (total,))
             made = h5py.h5d.create(file.id, b"entries", h5py.h5t.NATIVE_DOUBLE, space, settings)
             start = made.get_offset()
-        descriptor = os.open(temporary, os.O_WRONLY)
-
-        def put(first: int, entries: NDArray[np.float64]) -> None:
-            for row, values in enumerate(np.atleast_2d(entries)):
-                _write_at(
-                    descriptor, np.ascontiguousarray(values), start + 8 * (row * total + first)
-                )
-
-        try:
-            yield put
-        finally:
-            os.close(descriptor)
+        yield Places(temporary, start, total)
 
 
 def _write_at(descriptor: int, values: NDArray[np.float64], offset: int) -> None:

@@ -135,9 +135,9 @@ def test_molecules_stand_in_empty_boxes(dock: Dock, ions: Path, tmp_path: Path) 
     assert np.linalg.norm(folder.structure.lattice, axis=1).min() >= 30
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_pieces_and_threads_change_nothing(
-    ions: Path, tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_pieces_and_processes_change_nothing(
+    ions: Path, tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deeph_dock.integrals import assembly
 
@@ -149,15 +149,15 @@ def test_pieces_and_threads_change_nothing(
     for quantity in ("overlap", "position"):
         whole = compute(structure, integrals, pairs, quantity)
         path = tmp_path / f"{quantity}.h5"
-        write_matrix(path, structure, integrals, pairs, quantity, threads)
+        write_matrix(path, structure, integrals, pairs, quantity, jobs)
         written = BlockMatrix.read(path)
         np.testing.assert_array_equal(written.atom_pairs, whole.atom_pairs)
         np.testing.assert_allclose(written.entries, whole.entries, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_progress_is_told_pair_by_pair(
-    ions: Path, tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+    ions: Path, tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deeph_dock.integrals import assembly
 
@@ -175,7 +175,7 @@ def test_progress_is_told_pair_by_pair(
     token = overlap_matrices.WATCH.set(watch)
     try:
         path = tmp_path / "overlap.h5"
-        write_matrix(path, structure, TwoCentre(bases), pairs, "overlap", threads)
+        write_matrix(path, structure, TwoCentre(bases), pairs, "overlap", jobs)
     finally:
         overlap_matrices.WATCH.reset(token)
     assert begun == [("overlap", len(pairs))]
@@ -183,7 +183,7 @@ def test_progress_is_told_pair_by_pair(
     assert len(told) > 5
 
 
-def test_processes_and_threads_write_the_same_bytes(
+def test_any_number_of_processes_writes_the_same_bytes(
     dock: Dock, ions: Path, structures: Path, tmp_path: Path
 ) -> None:
     files = []

@@ -1,9 +1,9 @@
 """The loop over structures whose overlaps are computed from a basis.
 
 Each structure becomes ``OUT/dft/<id>``, as a whole or not at all, see `deeph_dock.restarts`. Of a
-matrix only pieces are ever in memory: it is written as it is computed, by as many threads as there
-are cores to use. What grows with a structure is the list of its pairs, 120 bytes for each while
-they are found; a block of carbon in a DZP basis has 1352 bytes.
+matrix only pieces are ever in memory: it is written as it is computed. What grows with a structure
+is the list of its pairs, 120 bytes for each while they are found; a block of carbon in a DZP basis
+has 1352 bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from deeph_dock.restarts import hashes, state
 from deeph_dock.structure_files import Given, boxed, find_structures, too_close
 from deeph_dock.writing import converter
 
-PRELOAD = ("deeph_dock.computing_overlaps", "scipy.interpolate", "scipy.special")
+PRELOAD = ("deeph_dock.computing_overlaps", "deeph_dock.overlap_matrices", "scipy.interpolate")
 """Modules that every worker needs."""
 CLOSEST = 0.3
 """Atoms nearer than this are a mistake, Å."""
@@ -85,8 +85,8 @@ class Task:
         What to compute.
     numbers : tuple of int
         Elements of all structures, whose bases are read together.
-    threads : int
-        Threads that compute it.
+    jobs : int
+        Processes that compute it.
     redo : bool
         Compute even if it is done, also over other data.
     """
@@ -95,7 +95,7 @@ class Task:
     target: Path
     settings: Settings
     numbers: tuple[int, ...]
-    threads: int = 1
+    jobs: int = 1
     redo: bool = False
 
     @property
@@ -149,8 +149,8 @@ def plan(
     if not numbers:
         raise InputError(next(one.problem for one in found if one.structure is None))
     bases_of(settings.basis, tuple(numbers))
-    threads = jobs if len(found) < jobs else 1
-    return [Task(one, top / one.id, settings, tuple(numbers), threads, redo) for one in found]
+    shared = jobs if len(found) < jobs else 1
+    return [Task(one, top / one.id, settings, tuple(numbers), shared, redo) for one in found]
 
 
 @lru_cache(maxsize=2)
@@ -227,22 +227,19 @@ def compute(task: Task) -> Outcome:
 
 
 def _compute(task: Task) -> Outcome:
-    from threadpoolctl import threadpool_limits
-
     status, why, files = _state(task)
     if status == "skipped":
         return Outcome(task.id, status)
     structure, settings = _structure(task), task.settings
     info = _info(task, structure)
     bases = bases_of(settings.basis, task.numbers)
-    # Products of small matrices: threads of the library would only wait for each other.
-    with threadpool_limits(1), put_in_place(task.target, files) as folder:
+    with put_in_place(task.target, files) as folder:
         structure.write(folder / "POSCAR")
         pairs = find_pairs(settings.pattern, structure, bases, task.given.periodic)
         integrals = _integrals(settings.basis, task.numbers, settings.quantities)
         for quantity in settings.quantities:
             path = folder / f"{MATRICES[quantity]}.h5"
-            write_matrix(path, structure, integrals, pairs, quantity, task.threads)
+            write_matrix(path, structure, integrals, pairs, quantity, task.jobs)
         written = tuple(sorted(path.name for path in folder.iterdir()))
         _with_record(info, task, (*written, "info.json")).write(folder / "info.json")
         size = sum(path.stat().st_size for path in folder.iterdir())

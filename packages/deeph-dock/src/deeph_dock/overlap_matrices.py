@@ -6,20 +6,22 @@ Of the matrix only pieces are ever in memory; what grows with a structure is the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import ContextVar
-from itertools import islice
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from deeph_spec.matrix_files import write_in_pieces
+from deeph_spec.matrix_files import Places, write_in_pieces
 from deeph_spec.ragged import boundaries_of
 from deeph_spec.structure import Structure
 from numpy.typing import NDArray
 
 from deeph_dock.basis import AtomicBasis
 from deeph_dock.basis.gaussian import reaches
+from deeph_dock.executors import each, local_executor
 from deeph_dock.integrals.assembly import block_shapes, entries_of, pieces
 from deeph_dock.integrals.neighbours import pairs_up_to, touching_pairs
 from deeph_dock.integrals.operators import OPERATORS
@@ -37,6 +39,10 @@ MATRICES = MappingProxyType(
     }
 )
 """Name in the format of every quantity of `deeph_dock.integrals.operators.OPERATORS`."""
+PRELOAD = ("deeph_dock.overlap_matrices", "scipy.interpolate", "scipy.special")
+"""Modules that every worker needs."""
+_SHARES = 16
+"""Shares of a matrix for each process."""
 
 Int = NDArray[np.int64]
 Advance = Callable[[int], None]
@@ -86,7 +92,7 @@ def write_matrix(
     integrals: TwoCentre,
     pairs: Int,
     quantity: str,
-    threads: int = 1,
+    jobs: int = 1,
 ) -> None:
     """Compute a matrix and write it, piece by piece.
 
@@ -102,34 +108,54 @@ def write_matrix(
         R1, R2, R3, i, j.
     quantity : str
         Of `deeph_dock.integrals.operators.OPERATORS`.
-    threads : int
-        How many compute at once.
+    jobs : int
+        How many processes compute it: threads would wait for each other at every step.
     """
     shapes = block_shapes(structure, integrals, pairs)
     boundaries = boundaries_of(shapes)
     integrals.prepare(quantity, structure.numbers)
-    with write_in_pieces(path, pairs, shapes, MATRICES[quantity]) as put:
+    starts = [rows.start for rows in pieces(boundaries, OPERATORS[quantity].components)]
+    cuts = [*starts[:: 1 + len(starts) // (_SHARES * jobs)], len(pairs)]
+    jobs = min(jobs, len(cuts) - 1)
+    watch = WATCH.get()
+    advance = watch(quantity, len(pairs)) if watch is not None else _nobody
+    with write_in_pieces(path, pairs, shapes, MATRICES[quantity]) as places:
+        shares = (
+            _Share(
+                structure, integrals, pairs[first:last], quantity, places, int(boundaries[first])
+            )
+            for first, last in pairwise(cuts)
+        )
+        make = partial(local_executor, jobs, PRELOAD)
+        for share, error in each(_write_share, shares, make, jobs + 1 if jobs > 1 else 1):
+            if isinstance(error, Exception):
+                raise error
+            advance(len(share.pairs))
 
-        def make(rows: slice) -> None:
-            entries = entries_of(structure, integrals, quantity, pairs[rows])
-            put(int(boundaries[rows.start]), entries)
 
-        watch = WATCH.get()
-        advance = watch(quantity, len(pairs)) if watch is not None else _nobody
-        work = pieces(boundaries, OPERATORS[quantity].components)
-        if threads == 1:
-            for rows in work:
-                make(rows)
-                advance(rows.stop - rows.start)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            running = {pool.submit(make, rows): rows for rows in islice(work, 2 * threads)}
-            while running:
-                done = next(as_completed(running))
-                done.result()
-                rows = running.pop(done)
-                advance(rows.stop - rows.start)
-                running |= {pool.submit(make, rows): rows for rows in islice(work, 1)}
+@dataclass(frozen=True, eq=False)
+class _Share:
+    """Consecutive blocks of a matrix, and the number of their first entry."""
+
+    structure: Structure
+    integrals: TwoCentre
+    pairs: Int
+    quantity: str
+    places: Places
+    first: int
+
+
+def _write_share(share: _Share) -> None:
+    """Compute blocks and write them to their places."""
+    from threadpoolctl import threadpool_limits
+
+    structure, integrals, quantity = share.structure, share.integrals, share.quantity
+    boundaries = boundaries_of(block_shapes(structure, integrals, share.pairs))
+    # Products of small matrices: threads of the library would only wait for each other.
+    with threadpool_limits(1):
+        for rows in pieces(boundaries, OPERATORS[quantity].components):
+            entries = entries_of(structure, integrals, quantity, share.pairs[rows])
+            share.places(share.first + int(boundaries[rows.start]), entries)
 
 
 def _nobody(pairs: int) -> None:
