@@ -2,15 +2,15 @@
 
 Each structure becomes ``OUT/dft/<id>``, as a whole or not at all, see `deeph_dock.restarts`. Of a
 matrix only pieces are ever in memory: it is written as it is computed. What grows with a structure
-is the list of its pairs, 120 bytes for each while they are found; a block of carbon in a DZP basis
+is the list of its pairs, 180 bytes for each while they are found; a block of carbon in a DZP basis
 has 1352 bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from deeph_spec.errors import InputError
-from deeph_spec.structure import SYMBOLS, Structure
+from deeph_spec.structure import ATOMIC_NUMBERS, SYMBOLS, Structure
 from deeph_spec.system import SystemInfo
 from numpy.typing import NDArray
 
@@ -28,18 +28,20 @@ from deeph_dock.discovery import dataset_folder
 from deeph_dock.integrals.operators import OPERATORS
 from deeph_dock.integrals.two_centre import TwoCentre
 from deeph_dock.outcomes import Outcome, guarded
-from deeph_dock.overlap_matrices import MATRICES, find_pairs, write_matrix
+from deeph_dock.overlap_matrices import MATRICES, OF_WORKERS, find_pairs, write_matrix
 from deeph_dock.places import Record, put_in_place
 from deeph_dock.restarts import hashes, state
 from deeph_dock.structure_files import Given, boxed, find_structures, too_close
-from deeph_dock.writing import converter
+from deeph_dock.writing import converter, created
 
-PRELOAD = ("deeph_dock.computing_overlaps", "deeph_dock.overlap_matrices", "scipy.interpolate")
+PRELOAD = ("deeph_dock.computing_overlaps", *OF_WORKERS)
 """Modules that every worker needs."""
 CLOSEST = 0.3
 """Atoms nearer than this are a mistake, Å."""
 EMPTY = 30.0
 """Space around molecules, Å."""
+_WITHOUT_LINKS = ("openmx", "pyscf")
+"""Codes whose H has no pairs that are linked through projectors alone."""
 
 Int = NDArray[np.int64]
 
@@ -198,6 +200,8 @@ def preview(task: Task) -> Outcome:
 
 def _preview(task: Task) -> Outcome:
     status, why, _ = _state(task)
+    if status == "skipped":
+        return Outcome(task.id, status)
     structure = _structure(task)
     info = _info(task, structure)
     bases = bases_of(task.settings.basis, task.numbers)
@@ -250,7 +254,8 @@ def _compute(task: Task) -> Outcome:
 
 def _structure(task: Task) -> Structure:
     """Give the structure in its cell, or raise what is wrong with it."""
-    structure, given = _given(task), task.given
+    given = task.given
+    structure = given.usable()
     close = too_close(structure, given.periodic, CLOSEST)
     if close:
         raise InputError(f"{given.source}: {close}, expected at least {CLOSEST} Å: a mistake?")
@@ -289,7 +294,7 @@ def _with_record(info: SystemInfo, task: Task, files: tuple[str, ...]) -> System
     provenance: dict[str, Any] = {
         "code": first.code,
         "converter": converter(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "created": created(),
         "source": task.given.source,
         "overlap": "computed from the basis",
         "basis": {s: basis.facts.get("orbitals", basis.source) for s, basis in used.items()},
@@ -315,7 +320,7 @@ def _settings(task: Task) -> dict[str, Any]:
     """Give what the result depends on, of JSON."""
     settings = task.settings
     bases = bases_of(settings.basis, task.numbers)
-    elements = sorted(set(_given(task).numbers.tolist()))
+    elements = sorted(set(task.given.usable().numbers.tolist()))
     return {
         "basis": {SYMBOLS[number]: _fingerprint(bases[number]) for number in elements},
         "pattern": settings.pattern,
@@ -323,19 +328,9 @@ def _settings(task: Task) -> dict[str, Any]:
     }
 
 
-def _given(task: Task) -> Structure:
-    """Give the structure as it was given, or raise why it cannot be read."""
-    given = task.given
-    if given.problem or given.structure is None:
-        source = "" if given.source in given.problem else f"{given.source}: "
-        raise InputError(f"{source}{given.problem}")
-    return given.structure
-
-
+@lru_cache(maxsize=256)
 def _fingerprint(basis: AtomicBasis) -> str:
-    """Give a hash of everything that S of a basis depends on."""
-    import hashlib
-
+    """Give a hash of everything that S of a basis depends on; once for all structures."""
     content = hashlib.sha256(repr((basis.quadrature, basis.wavenumbers)).encode())
     content.update(repr((basis.valence, basis.projector_reach)).encode())
     for shell in basis.shells:
@@ -346,7 +341,7 @@ def _fingerprint(basis: AtomicBasis) -> str:
 
 
 def _inputs(task: Task) -> dict[str, str]:
-    return hashes(_given(task), task.given.periodic, _settings(task))
+    return hashes(task.given.usable(), task.given.periodic, _settings(task))
 
 
 def _state(task: Task) -> tuple[str, str, tuple[str, ...]]:
@@ -367,27 +362,17 @@ def _facts(structure: Structure, info: SystemInfo, pairs: Int) -> dict[str, Any]
 def _warnings(task: Task, info: SystemInfo, bases: Mapping[int, AtomicBasis]) -> tuple[str, ...]:
     """Say what the user should know."""
     found = []
-    bare = [symbol for symbol in info.orbital_map if bases[_number(symbol)].valence is None]
+    used = {symbol: bases[ATOMIC_NUMBERS[symbol]] for symbol in info.orbital_map}
+    bare = [symbol for symbol, basis in used.items() if basis.valence is None]
     if bare:
         found.append(
             f"occupation is null: no valence charge of {', '.join(bare)} in the basis files; put "
             "their pseudopotentials beside them"
         )
     if task.settings.pattern == "hamiltonian" and not any(
-        bases[_number(symbol)].projector_reach or bases[_number(symbol)].code in _WITHOUT
-        for symbol in info.orbital_map
+        basis.projector_reach or basis.code in _WITHOUT_LINKS for basis in used.values()
     ):
         found.append(
             "pairs are those whose orbitals touch: no reach of projectors is in the basis files"
         )
     return tuple(found)
-
-
-_WITHOUT = ("openmx", "pyscf")
-"""Codes that store the pairs whose orbitals touch, and no others."""
-
-
-def _number(symbol: str) -> int:
-    from deeph_spec.structure import ATOMIC_NUMBERS
-
-    return ATOMIC_NUMBERS[symbol]

@@ -39,7 +39,7 @@ MATRICES = MappingProxyType(
     }
 )
 """Name in the format of every quantity of `deeph_dock.integrals.operators.OPERATORS`."""
-PRELOAD = ("deeph_dock.overlap_matrices", "scipy.interpolate", "scipy.special")
+OF_WORKERS = ("deeph_dock.overlap_matrices", "scipy.interpolate", "scipy.special")
 """Modules that every worker needs."""
 _SHARES = 16
 """Shares of a matrix for each process."""
@@ -126,7 +126,7 @@ def write_matrix(
             )
             for first, last in pairwise(cuts)
         )
-        make = partial(local_executor, jobs, PRELOAD)
+        make = partial(local_executor, jobs, OF_WORKERS)
         for share, error in each(_write_share, shares, make, jobs + 1 if jobs > 1 else 1):
             if isinstance(error, Exception):
                 raise error

@@ -59,6 +59,24 @@ class Given:
     problem: str = ""
     path: Path = Path()
 
+    def usable(self) -> Structure:
+        """Give the structure.
+
+        Returns
+        -------
+        Structure
+            As it was given.
+
+        Raises
+        ------
+        InputError
+            If something is wrong with it, with its source.
+        """
+        if self.problem or self.structure is None:
+            source = "" if self.source in self.problem else f"{self.source}: "
+            raise InputError(f"{source}{self.problem}")
+        return self.structure
+
 
 def find_structures(
     sources: Sequence[Path], apart_from: Path, flatten: bool = False, kind: str | None = None

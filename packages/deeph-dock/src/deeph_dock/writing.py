@@ -122,7 +122,7 @@ def write_calculation(
         "code": info.provenance.get("code"),
         "code_version": info.provenance.get("code_version"),
         "converter": converter(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "created": created(),
         **(provenance or {}),
         "conversion": Record(tuple(wanted), allow_unconverged, files).to_document(),
     }
@@ -142,6 +142,11 @@ def write_calculation(
         facts["empty_overlaps"] = empty
     facts["bytes"] = sum(path.stat().st_size for path in folder.iterdir())
     return Written(facts, tuple(warnings))
+
+
+def created() -> str:
+    """Give the time as info.json has it: UTC, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @cache

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from deeph_spec.blocks import BlockMatrix
-from deeph_spec.errors import InputError
 
 from deeph_dock.codes import Calculation
 from deeph_dock.discovery import WANTED, dataset_folder
@@ -144,7 +143,7 @@ def _preview(task: Task) -> Outcome:
     status, why, _ = _state(task)
     if status == "skipped":
         return Outcome(task.id, status)
-    structure = _structure(task)
+    structure = task.given.usable()
     mol = engine.build(structure, task.crystal, task.settings)
     facts: dict[str, Any] = {
         "formula": structure.formula,
@@ -180,7 +179,7 @@ def _compute(task: Task) -> Outcome:
     status, why, files = _state(task)
     if status == "skipped":
         return Outcome(task.id, status)
-    structure = _structure(task)
+    structure = task.given.usable()
     from threadpoolctl import threadpool_limits
 
     from deeph_dock.codes.pyscf import from_scf
@@ -248,19 +247,10 @@ def _gap(calculation: Calculation) -> float | None:
     return float(above.min() - below.max()) if len(below) and len(above) else None
 
 
-def _structure(task: Task) -> Any:
-    """Give the structure, or raise what is wrong with it."""
-    if task.given.problem or task.given.structure is None:
-        source = task.given.source
-        problem = task.given.problem
-        raise InputError(problem if source in problem else f"{source}: {problem}")
-    return task.given.structure
-
-
 def _hashes(task: Task) -> dict[str, str]:
     """Give the hashes by which a structure that is done is recognised."""
     settings = task.settings.for_kind(task.crystal)
-    return hashes(_structure(task), task.given.periodic, settings)
+    return hashes(task.given.usable(), task.given.periodic, settings)
 
 
 def _state(task: Task) -> tuple[str, str, tuple[str, ...]]:

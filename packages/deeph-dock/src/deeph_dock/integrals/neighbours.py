@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from deeph_spec.pairs import encode
 from deeph_spec.structure import Structure
 from numpy.typing import NDArray
 
@@ -131,20 +132,9 @@ def sorted_pairs(first: Int, second: Int, cells: NDArray[np.integer], atoms: int
     (n + atoms, 5) int64 array
         R1, R2, R3, i, j.
     """
-    lowest = np.minimum(cells.min(axis=0, initial=0), 0).astype(np.int64)
-    sizes = np.maximum(cells.max(axis=0, initial=0), 0) - lowest + 1
-    radices = (*sizes.tolist(), atoms, atoms)
-    keys = np.zeros(len(first) + atoms, np.int64)
-    columns = (*(cells[:, axis] - lowest[axis] for axis in range(3)), first, second)
-    own = np.arange(atoms)
-    on_site = (*(np.full(atoms, -lowest[axis]) for axis in range(3)), own, own)
-    for radix, column, own_column in zip(radices, columns, on_site, strict=True):
-        keys *= radix
-        keys[: len(first)] += column
-        keys[len(first) :] += own_column
-    keys.sort()
-    pairs = np.empty((len(keys), 5), np.int64)
-    for axis in (4, 3, 2, 1, 0):
-        keys, pairs[:, axis] = np.divmod(keys, radices[axis])
-    pairs[:, :3] += lowest
-    return pairs
+    pairs = np.zeros((len(first) + atoms, 5), np.int64)
+    pairs[: len(first), :3] = cells
+    pairs[: len(first), 3], pairs[: len(first), 4] = first, second
+    pairs[len(first) :, 3:] = np.arange(atoms)[:, None]
+    (keys,) = encode(pairs)
+    return pairs[np.argsort(keys)]

@@ -8,7 +8,7 @@ order and the signs of the orbitals in a shell, so that they judge places alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -246,10 +246,11 @@ def deviations(problem: Problem, reading: Reading, rows: Int, vectors: Real | No
     (m,) float64 array
         Infinity where the shape of a block is not that of the reading.
     """
-    result = np.full(len(rows), np.inf)
-    for group in groups(problem, reading, rows, vectors):
-        result[group.members] = np.abs(group.stored - group.expected).max(axis=(1, 2), initial=0.0)
-    return result
+
+    def largest(group: Group) -> Real:
+        return _largest(group.stored - group.expected)
+
+    return _measured(problem, reading, rows, vectors, largest)
 
 
 def norm_deviations(
@@ -271,12 +272,12 @@ def norm_deviations(
     (m,) float64 array
         Infinity where the shape of a block is not that of the reading.
     """
-    result = np.full(len(rows), np.inf)
-    for group in groups(problem, reading, rows, vectors):
+
+    def largest(group: Group) -> Real:
         starts = shell_starts(problem, reading, group)
-        difference = shell_norms(group.stored, *starts) - shell_norms(group.expected, *starts)
-        result[group.members] = np.abs(difference).max(axis=(1, 2), initial=0.0)
-    return result
+        return _largest(shell_norms(group.stored, *starts) - shell_norms(group.expected, *starts))
+
+    return _measured(problem, reading, rows, vectors, largest)
 
 
 def size_deviations(
@@ -298,14 +299,35 @@ def size_deviations(
     (m,) float64 array
         Infinity where the shape of a block is not that of the reading.
     """
-    result = np.full(len(rows), np.inf)
-    for group in groups(problem, reading, rows, vectors):
+
+    def difference(group: Group) -> Real:
         stored, expected = (
             np.sqrt(np.einsum("pab,pab->p", blocks, blocks))
             for blocks in (group.stored, group.expected)
         )
-        result[group.members] = np.abs(stored - expected)
+        return np.abs(stored - expected)
+
+    return _measured(problem, reading, rows, vectors, difference)
+
+
+def _measured(
+    problem: Problem,
+    reading: Reading,
+    rows: Int,
+    vectors: Real | None,
+    measure: Callable[[Group], Real],
+) -> Real:
+    """Measure every pair, group by group; infinity where the shape of a block is another."""
+    result = np.full(len(rows), np.inf)
+    for group in groups(problem, reading, rows, vectors):
+        result[group.members] = measure(group)
     return result
+
+
+def _largest(differences: Real) -> Real:
+    """Give the largest |element| of each of (m, a, b) blocks."""
+    largest: Real = np.abs(differences).max(axis=(1, 2), initial=0.0)
+    return largest
 
 
 def shell_starts(problem: Problem, reading: Reading, group: Group) -> tuple[Int, Int]:

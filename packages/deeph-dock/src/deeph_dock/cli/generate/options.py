@@ -150,3 +150,25 @@ def reals(text: str, count: int, option: str, example: str) -> list[float]:
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise typer.BadParameter(f"{option} '{text}': expected {count} numbers such as '{example}'")
     return numbers
+
+
+def check_range(option: str, limits: tuple[float, float]) -> None:
+    """Refuse a range of lengths that is none.
+
+    Parameters
+    ----------
+    option : str
+        Name for the message.
+    limits : (low, high)
+        Å.
+
+    Raises
+    ------
+    typer.BadParameter
+        If the lowest is not positive, or above the highest.
+    """
+    low, high = limits
+    if not 0 < low <= high:
+        raise typer.BadParameter(
+            f"{option} {low:g} {high:g}: expected the lowest, then the highest, Å"
+        )

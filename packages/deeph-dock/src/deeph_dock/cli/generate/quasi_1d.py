@@ -17,6 +17,7 @@ from deeph_dock.cli.generate.options import (
     Number,
     Overwrite,
     Seed,
+    check_range,
 )
 from deeph_dock.cli.generate.pictures import Plot
 from deeph_dock.cli.options import DryRun, Flatten, Jobs
@@ -79,14 +80,11 @@ def quasi_1d(
     from deeph_dock.cli.generate.steps import perturbed
     from deeph_dock.structures.moire import quasi_one_dimensional, quasi_one_dimensional_match
 
-    if not 0 < distance[0] <= distance[1]:
-        raise typer.BadParameter(
-            f"--distance {distance[0]:g} {distance[1]:g}: expected the lowest, then the highest, Å"
-        )
+    check_range("--distance", distance)
     given, above = read_layers(paths, "quasi-1d", flatten)
 
     def plan(bottom: Structure, id: str) -> Mapping[str, Steps]:
-        top = bottom if above is None or above.structure is None else above.structure
+        top = bottom if above is None else above.usable()
         match = quasi_one_dimensional_match(bottom, top, cells, along, across, antiparallel, share)
         typer.echo(f"{id}: {match}")
         step: Step = partial(

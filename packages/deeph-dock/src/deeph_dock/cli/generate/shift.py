@@ -18,6 +18,7 @@ from deeph_dock.cli.generate.options import (
     Overwrite,
     Paths,
     Seed,
+    check_range,
 )
 from deeph_dock.cli.generate.pictures import Plot
 from deeph_dock.cli.options import DryRun, Flatten, Jobs
@@ -84,10 +85,8 @@ def shift(
 
     if min(grid) < 1:
         raise typer.BadParameter(f"--grid {grid[0]} {grid[1]}: expected numbers of 1 or more")
-    if distance is not None and not 0 < distance[0] <= distance[1]:
-        raise typer.BadParameter(
-            f"--distance {distance[0]:g} {distance[1]:g}: expected the lowest, then the highest, Å"
-        )
+    if distance is not None:
+        check_range("--distance", distance)
     after = (*repeated(supercell), *perturbed(displacement, distribution.value))
     step = partial(slide, distances=distance, moving=move, axis=axis.number, smallest_gap=gap)
 

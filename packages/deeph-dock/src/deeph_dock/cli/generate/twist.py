@@ -119,7 +119,7 @@ def twist(
     given, above = read_layers(paths, "twist", flatten)
 
     def plan(bottom: Structure, id: str) -> Mapping[str, Steps]:
-        top = bottom if above is None or above.structure is None else above.structure
+        top = bottom if above is None else above.usable()
         if mn is not None:
             from deeph_dock.structures.twist import commensurate
 
