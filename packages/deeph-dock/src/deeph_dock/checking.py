@@ -426,8 +426,8 @@ def check_bases(dataset_paths: Mapping[str, Path], bases: Bases) -> None:
     InputError
         If there are none, an element has two, or none, or a file is damaged.
     """
-    from deeph_dock.basis.folder import read_bases
-
+    _engine.cache_clear()  # files may have changed since the last call
+    _names_of.cache_clear()
     for id, path in dataset_paths.items():
         folder = StructureFolder(path, id)
         try:
@@ -435,7 +435,7 @@ def check_bases(dataset_paths: Mapping[str, Path], bases: Bases) -> None:
         except InputError:
             continue  # said when the structure is checked
         if known:
-            read_bases(*_named(bases, folder))
+            _engine(*_named(bases, folder))  # kept for the structures that this process checks
             return
 
 

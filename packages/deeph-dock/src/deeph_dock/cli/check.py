@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeph_dock.cli.options import ExecutorKind, Jobs, Scheduler
+from deeph_dock.cli.options import ExecutorKind, Jobs, Quadrature, Scheduler
 from deeph_dock.cli.reports import print_trace, some
 
 if TYPE_CHECKING:
@@ -55,14 +55,7 @@ def check(
             "[those of info.json]",
         ),
     ] = None,
-    quadrature: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="How radial integrals are done: exact, or by the code's own grid: siesta, openmx, "
-            "abacus:100. [exact]",
-        ),
-    ] = None,
+    quadrature: Quadrature = None,
     summary: Annotated[
         bool,
         typer.Option(

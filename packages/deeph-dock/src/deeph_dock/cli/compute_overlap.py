@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deeph_dock.cli.computing import compute_all, print_preview
-from deeph_dock.cli.options import DryRun, ExecutorKind, Flatten, Jobs, Report, Scheduler
+from deeph_dock.cli.options import (
+    DryRun,
+    ExecutorKind,
+    Flatten,
+    Jobs,
+    Quadrature,
+    Report,
+    Scheduler,
+)
 
 if TYPE_CHECKING:
     from deeph_dock.computing_overlaps import Settings, Task
@@ -81,14 +89,7 @@ def compute_overlap(
             metavar="NAMES", help="More matrices: kinetic,position,gradient, comma-separated."
         ),
     ] = "",
-    quadrature: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="How radial integrals are done: exact, or by the code's own grid: siesta, openmx; "
-            "abacus:100 (Ry) for releases of ABACUS that integrate up to a cutoff. [exact]",
-        ),
-    ] = None,
+    quadrature: Quadrature = None,
     spin: Annotated[
         str | None,
         typer.Option(

@@ -12,6 +12,14 @@ ExecutorKind = Annotated[
     str, typer.Option(metavar="KIND", help="Where: local, mpi (under mpiexec) or dask.")
 ]
 Scheduler = Annotated[str, typer.Option(metavar="ADDRESS", help="Of Dask, or its scheduler file.")]
+Quadrature = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="How radial integrals are done: exact, or by the code's own grid: siesta, openmx; "
+        "abacus:100 (Ry) for releases of ABACUS that integrate up to a cutoff. [exact]",
+    ),
+]
 Flatten = Annotated[
     bool, typer.Option("--flatten", help="Join the names of nested folders: a/b becomes a__b.")
 ]
