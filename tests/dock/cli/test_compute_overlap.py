@@ -275,3 +275,20 @@ def test_every_quantity_has_a_name_in_the_format() -> None:
         assert name in MATRIX_FILES
         assert UNITS[name] == OPERATORS[quantity].unit
         assert (name in VECTORS) == (OPERATORS[quantity].components == 3)
+
+
+def test_a_check_reads_a_basis_that_changed_again(
+    dock: Dock, ions: Path, structures: Path, tmp_path: Path
+) -> None:
+    """Two calls in one process, as in a notebook."""
+    own = tmp_path / "C.ion"
+    own.write_bytes((ions / "C.ion").read_bytes())
+    dock("compute-overlap", structures, "--basis", own, "-o", tmp_path / "out")
+    command = ("check", tmp_path / "out", "--basis", own)
+    code, said, _ = dock(*command)
+    assert code == 0
+    assert "S is that of the basis" in said
+    own.write_bytes(own.read_bytes()[:5000])
+    code, _, err = dock(*command)
+    assert code == 1
+    assert "C.ion" in err
