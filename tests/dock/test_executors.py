@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import weakref
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -155,3 +156,25 @@ def test_missing_extra_is_named(kind: str, package: str, monkeypatch: pytest.Mon
     message = f'{package} is not installed; pip install "deeph-dock[{kind}]"'
     with pytest.raises(InputError, match=re.escape(message)), workers(kind, Request()):
         pass
+
+
+class _Kept:
+    """Something that weak references can point to."""
+
+
+def _interrupted_while_destroyed(number: int) -> int:
+    """Receive Ctrl-C in the callback of a weak reference, where Python drops exceptions."""
+    kept = _Kept()
+    callback = weakref.ref(kept, lambda _: signal.raise_signal(signal.SIGINT))
+    del kept
+    assert callback() is None
+    return number
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_is_not_lost_while_an_object_is_destroyed() -> None:
+    results = each(_interrupted_while_destroyed, [1, 2], InThisProcess)
+    assert next(results) == (1, 1)
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

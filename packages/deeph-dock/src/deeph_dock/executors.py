@@ -7,13 +7,16 @@ that dies takes down neither the others' work nor the run.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
+    from types import FrameType
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -93,7 +96,6 @@ def start_server(preload: Sequence[str] = ()) -> BaseContext:
 def _begin_worker() -> None:
     """Ignore Ctrl-C, and end when the first process ends, however it does."""
     import multiprocessing
-    import signal
     from multiprocessing.connection import wait as wait_for
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -106,6 +108,41 @@ def _begin_worker() -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+@contextmanager
+def unmissed_interrupts() -> Iterator[Callable[[], None]]:
+    """Remember Ctrl-C, which Python loses when it arrives while an object is being destroyed.
+
+    KeyboardInterrupt is raised at once, as without this context; where the exception cannot leave
+    (callbacks of weak references, destructors), the given function raises it later.
+
+    Yields
+    ------
+    callable
+        Raises KeyboardInterrupt if Ctrl-C was pressed within this context.
+    """
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    def raise_if_seen() -> None:
+        if seen:
+            raise KeyboardInterrupt
+
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield raise_if_seen
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def each(
@@ -138,11 +175,23 @@ def each(
     KeyboardInterrupt
         After the items that were being worked on are done and given.
     """
+    with unmissed_interrupts() as raise_if_interrupted:
+        yield from _each(function, items, make_executor, at_once, raise_if_interrupted)
+
+
+def _each(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    make_executor: Callable[[], Executor],
+    at_once: int,
+    raise_if_interrupted: Callable[[], None],
+) -> Iterator[tuple[Item, Result | Exception]]:
     waiting = iter(items)
     running: dict[Future[Any], Item] = {}
     executor = make_executor()
     try:
         while True:
+            raise_if_interrupted()
             suspects: list[Item] = []
             while len(running) < at_once:
                 try:
