@@ -80,7 +80,10 @@ def with_spins_exchanged(matrix: BlockMatrix) -> BlockMatrix:
 
 
 def specification(irreps: str, parity: bool) -> NetworkSpecification:
-    return NetworkSpecification(1, irreps, parity, 1, 5.0, 6.0, (3, 2, 1), (1, 2, 0))
+    natural, unnatural = (3, 2, 1), (1, 2, 0)
+    return NetworkSpecification(
+        1, irreps, parity, 1, 5.0, 6.0, natural, unnatural, natural, unnatural
+    )
 
 
 def test_features_of_natural_parity_are_joined_by_unnatural_ones() -> None:

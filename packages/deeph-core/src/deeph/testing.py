@@ -329,7 +329,9 @@ class BondNetwork:
         onsite = (self.specification.elements, len(j))
         return {"bond": jnp.zeros(shape), "field": jnp.zeros(shape), "atom": jnp.zeros(onsite)}
 
-    def apply(self, parameters: Mapping[str, Array], graph: Graph) -> tuple[Array, Array]:
+    def apply(
+        self, parameters: Mapping[str, Array], graph: Graph, rng: Array | None = None
+    ) -> tuple[Array, Array]:
         """Return irreps of nodes (n, size) in the lab and of edges (e, size) in edge frames."""
         import jax
         import jax.numpy as jnp
@@ -358,7 +360,7 @@ class BondNetwork:
     def _channels(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return J of every channel of the target, and whether it is natural."""
         counts = zip(
-            self.specification.target_natural, self.specification.target_unnatural, strict=True
+            self.specification.edge_natural, self.specification.edge_unnatural, strict=True
         )
         rows = [(j, k < n) for j, (n, u) in enumerate(counts) for k in range(n + u)]
         return np.array([j for j, _ in rows]), np.array([natural for _, natural in rows])

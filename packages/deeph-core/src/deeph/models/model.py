@@ -87,7 +87,7 @@ def read_published(path: Path) -> tuple[Model, Any, dict[str, Any]]:
     tree, description = read_model(path)
     try:
         name, specification = description["network"], dict(description["specification"])
-        for key in ("target_natural", "target_unnatural"):
+        for key in ("node_natural", "node_unnatural", "edge_natural", "edge_unnatural"):
             specification[key] = tuple(specification[key])
         representation = BlockRepresentation.of(**description["representation"])
         named = {

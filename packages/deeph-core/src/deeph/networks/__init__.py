@@ -28,8 +28,11 @@ class Network(Protocol):
         """Return fresh parameters, a tree of arrays."""
         ...
 
-    def apply(self, parameters: Any, graph: Graph) -> tuple[Array, Array]:
-        """Return irreps of nodes (n, size) in the lab and of edges (e, size) in edge frames."""
+    def apply(self, parameters: Any, graph: Graph, rng: Array | None = None) -> tuple[Array, Array]:
+        """Return irreps of nodes (n, size) in the lab and of edges (e, size) in edge frames.
+
+        `rng` decides what is left out in training; without it nothing is.
+        """
         ...
 
 

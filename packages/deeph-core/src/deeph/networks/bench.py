@@ -153,7 +153,16 @@ class Bench:
         elements = len(rep.orbital_map)
         return self.make(
             NetworkSpecification(
-                elements, self.irreps, self.parity, self.blocks, 5.0, 6.0, natural, unnatural
+                elements,
+                self.irreps,
+                self.parity,
+                self.blocks,
+                5.0,
+                6.0,
+                natural,
+                unnatural,
+                natural,
+                unnatural,
             )
         )
 

@@ -25,8 +25,13 @@ class NetworkSpecification:
         Range of the Gaussians of distance in Å.
     neighbours : float
         Average number of edges of an atom, by which sums of messages are scaled.
-    target_natural, target_unnatural : tuple of int
-        Channels of the result for J = 0, 1, ...: parity (-1)^J, and the others.
+    node_natural, node_unnatural : tuple of int
+        Channels of the result on nodes for J = 0, 1, ...: parity (-1)^J, and the others. Empty: no
+        result on nodes.
+    edge_natural, edge_unnatural : tuple of int
+        The same on edges.
+    heads : int
+        Attention heads, for networks that have such.
     """
 
     elements: int
@@ -35,8 +40,11 @@ class NetworkSpecification:
     blocks: int
     r_max: float
     neighbours: float
-    target_natural: tuple[int, ...]
-    target_unnatural: tuple[int, ...]
+    node_natural: tuple[int, ...]
+    node_unnatural: tuple[int, ...]
+    edge_natural: tuple[int, ...]
+    edge_unnatural: tuple[int, ...]
+    heads: int = 1
 
     @property
     def features(self) -> Features:
@@ -50,14 +58,49 @@ class NetworkSpecification:
         given = Features.of_irreps(self.irreps, self.parity)
         if not self.parity or any(given.unnatural):
             return given
-        first = min(given.natural[0] // 2, self.target_unnatural[0])
+        wanted = max(self.node_target.unnatural[:1] + self.edge_target.unnatural[:1], default=0)
+        first = min(given.natural[0] // 2, wanted)
         rest = tuple(-(-count // 2) for count in given.natural[1:])
         return Features(given.natural, (first, *rest), True)
 
     @property
-    def target(self) -> Features:
-        """Channels of the result."""
-        if self.parity:
-            return Features(self.target_natural, self.target_unnatural, True)
-        both = zip(self.target_natural, self.target_unnatural, strict=True)
-        return Features(tuple(a + b for a, b in both), (0,) * len(self.target_natural), False)
+    def node_target(self) -> Features:
+        """Channels of the result on nodes."""
+        return _joined(self.node_natural, self.node_unnatural, self.parity)
+
+    @property
+    def edge_target(self) -> Features:
+        """Channels of the result on edges."""
+        return _joined(self.edge_natural, self.edge_unnatural, self.parity)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Rates at which parts of a network are left out in training; all zero: none.
+
+    Attributes
+    ----------
+    features : float
+        Of channels of messages.
+    depth : float
+        Of whole blocks, for an atom or an edge.
+    projection : float
+        Of channels of the last map of a block.
+    """
+
+    features: float = 0.0
+    depth: float = 0.0
+    projection: float = 0.0
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is left out."""
+        return max(self.features, self.depth, self.projection) > 0
+
+
+def _joined(natural: tuple[int, ...], unnatural: tuple[int, ...], parity: bool) -> Features:
+    """Return features; without parity all channels count as natural."""
+    if parity:
+        return Features(natural, unnatural, True)
+    both = zip(natural, unnatural, strict=True)
+    return Features(tuple(a + b for a, b in both), (0,) * len(natural), False)

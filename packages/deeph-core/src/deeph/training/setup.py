@@ -175,8 +175,11 @@ def _network(
         blocks=advanced.num_blocks,
         r_max=advanced.gaussian_basis_rmax,
         neighbours=max(neighbours, 1.0),
-        target_natural=natural,
-        target_unnatural=unnatural,
+        node_natural=natural,
+        node_unnatural=unnatural,
+        edge_natural=natural,
+        edge_unnatural=unnatural,
+        heads=advanced.num_heads,
     )
     return NETWORKS[name](specification), name
 

@@ -51,7 +51,7 @@ class NormalNetwork:
         """Return fresh parameters; untrained, the network's result is zero."""
         return _Network(self.specification).init(rng, graph)["params"]
 
-    def apply(self, parameters: Any, graph: Graph) -> tuple[Array, Array]:
+    def apply(self, parameters: Any, graph: Graph, rng: Array | None = None) -> tuple[Array, Array]:
         """Return irreps of nodes (n, size) in the lab and of edges (e, size) in edge frames."""
         return _Network(self.specification).apply({"params": parameters}, graph)
 
@@ -61,11 +61,7 @@ class _Network(nn.Module):
 
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Array, Array]:
-        spec, f, target = (
-            self.specification,
-            self.specification.features,
-            self.specification.target,
-        )
+        spec, f = self.specification, self.specification.features
         wigner = wigner_blocks(EdgeFrames(graph.axes, graph.turned), f.l_max)
         first, second = graph.species[graph.centre], graph.species[graph.neighbour]
         radial = RadialEmbedding(spec.elements, spec.r_max, name="radial")(
@@ -88,10 +84,15 @@ class _Network(nn.Module):
         (nodes, edges), _ = blocks((nodes, edges), (graph, wigner, twice, radial))
 
         nodes, edges = Norm(f.by_l, name="node_norm")(nodes), Norm(f.by_m, name="edge_norm")(edges)
-        node_result = _NodeHead(f, target, spec.elements, name="node_head")(nodes, graph.species)
+        node_result = _NodeHead(f, spec.node_target, spec.elements, name="node_head")(
+            nodes, graph.species
+        )
         around = around_edges(f, twice, nodes, edges, (graph.centre, graph.neighbour))
-        edge_result = _EdgeHead(f, target, name="edge_head")(around, radial)
-        return result_of_nodes(target, node_result), result_of_edges(target, edge_result)
+        edge_result = _EdgeHead(f, spec.edge_target, name="edge_head")(around, radial)
+        return (
+            result_of_nodes(spec.node_target, node_result),
+            result_of_edges(spec.edge_target, edge_result),
+        )
 
 
 class _Block(nn.Module):
