@@ -40,8 +40,10 @@ def suspect(wrong: Wrong | None, **settings: Any) -> Any:
     """Return the contract of a network whose result is changed by a function."""
 
     class Suspect(BondNetwork):
-        def apply(self, parameters: Any, graph: Graph) -> tuple[Array, Array]:
-            result = super().apply(parameters, graph)
+        def apply(
+            self, parameters: Any, graph: Graph, rng: Array | None = None
+        ) -> tuple[Array, Array]:
+            result = super().apply(parameters, graph, rng)
             return wrong(*result, graph, parameters) if wrong else result
 
     return type("Suspected", (NetworkContract,), {"network": Suspect, **settings})()

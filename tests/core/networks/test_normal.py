@@ -89,7 +89,7 @@ def specification(irreps: str, parity: bool) -> NetworkSpecification:
 def test_features_of_natural_parity_are_joined_by_unnatural_ones() -> None:
     natural = specification("8x0e+6x1o+5x2e", True)
     assert natural.features == Features((8, 6, 5), (1, 3, 3), True)
-    assert natural.target == Features((3, 2, 1), (1, 2, 0), True)
+    assert natural.node_target == natural.edge_target == Features((3, 2, 1), (1, 2, 0), True)
 
 
 def test_features_that_name_both_parities_are_taken_as_they_are() -> None:
@@ -100,4 +100,4 @@ def test_features_that_name_both_parities_are_taken_as_they_are() -> None:
 def test_without_parity_all_channels_are_alike() -> None:
     plain = specification("8x0e+6x1o+4x1e", False)
     assert plain.features == Features((8, 10), (0, 0), False)
-    assert plain.target == Features((4, 4, 1), (0, 0, 0), False)
+    assert plain.node_target == plain.edge_target == Features((4, 4, 1), (0, 0, 0), False)
