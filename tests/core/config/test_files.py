@@ -17,7 +17,7 @@ from deeph.config import (
     load_train,
     to_toml,
 )
-from deeph.config.key import key_specs, lookup
+from deeph.config.key import Declaration, KeySpec, default_of, key_specs, lookup
 from deeph.config.reference import reference_page
 
 TRAIN = """
@@ -242,6 +242,22 @@ def test_settings_need_no_file(tmp_path: Path) -> None:
     )
     assert config.file is None
     assert config.data.outputs_dir == tmp_path / "out"
+
+
+@pytest.mark.parametrize("written", ["true", '"True"'])
+def test_a_text_of_true_may_be_written_without_quotes(
+    place: Callable[[str], Path], written: str
+) -> None:
+    text = '[data]\ninputs_dir = "inputs"\noutputs_dir = "runs"\n'
+    config = load_train(place(f"{text}[model.advanced]\ntime_reversal = {written}\n"))
+    assert config.model.advanced.time_reversal == "true"
+
+
+def test_a_default_may_follow_another_key() -> None:
+    said = Declaration(note="", varies=("a.type", {"quick": 2.0}))
+    spec = KeySpec("a.rate", "float", 1.0, said)
+    assert default_of(spec, {"a.type": "quick"}) == 2.0
+    assert default_of(spec, {"a.type": "slow"}) == 1.0
 
 
 def test_description_names_value_and_origin(place: Callable[[str], Path]) -> None:

@@ -53,6 +53,7 @@ class Declaration:
     rule: Rule | None = None
     syntax: Callable[[str], object] | None = None
     absent: str = ""
+    varies: tuple[str, Mapping[object, object]] | None = None
     applies: tuple[str, tuple[object, ...]] | None = None
     must_exist: bool = True
     misspelt: tuple[str, ...] = ()
@@ -78,7 +79,8 @@ def declared(note: str, **options: Any) -> dict[str, Declaration]:
         refused: names that are understood but not available, with the reason;
         only, because: the one value that is available, and the reason;
         rule: condition on a number; syntax: function that raises ValueError on a bad text;
-        absent: what an absent key means; applies: (key, values) for which this key is read;
+        absent: what an absent key means; varies: (key, {value: default}) where the default of
+        this key follows that of another one; applies: (key, values) for which this key is read;
         must_exist: whether a path has to be there; misspelt: wrong spellings that are accepted;
         numeric: False when the key cannot change a trained number; quiet: not worth a line while
         it has its default; ours: an addition of this program, not a key of the published
@@ -174,6 +176,14 @@ def lookup(config: object, name: str) -> Any:
     for part in name.split("."):
         config = getattr(config, part)
     return config
+
+
+def default_of(spec: KeySpec, values: Mapping[str, object]) -> object:
+    """Return what an absent key means beside the values that are given, by dotted key."""
+    if spec.said.varies is None:
+        return spec.default
+    other, defaults = spec.said.varies
+    return defaults.get(values.get(other), spec.default)
 
 
 def in_effect(config: object, spec: KeySpec) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from deeph_spec.errors import InputError
 
-from deeph.config.key import KeySpec, key_specs, sections
+from deeph.config.key import KeySpec, default_of, key_specs, sections
 from deeph.config.rules import broken_rules
 
 Config = TypeVar("Config")
@@ -164,6 +164,8 @@ def _typed(spec: KeySpec, value: Any) -> Any:
         return value
     if spec.kind in ("str", "path") and isinstance(value, str):
         return value
+    if isinstance(value, bool) and shown(value) in spec.said.choices:
+        return shown(value)  # auto, true or false: two of the three are no text in TOML
     if spec.kind == "pair" and isinstance(value, list) and len(value) == 2:
         pair = dataclasses.replace(spec, kind="float")
         return (_number(pair, value[0]), _number(pair, value[1]))
@@ -341,6 +343,10 @@ def read_settings(
     report.problems += given.problems
     if report.problems:
         return Reading(None, tuple(report.problems), tuple(report.warnings))
+    for spec in specs:
+        if spec.said.varies is not None and spec.name not in values:
+            other = next(s for s in specs if s.name == spec.said.varies[0])
+            values[spec.name] = default_of(spec, {other.name: other.default, **values})
     extra = {"file": file, "origins": origins, "warnings": tuple(report.warnings)}
     config = _build(config_class, "", values, extra)
     broken = tuple(f"{report.where}: {line}" for line in broken_rules(config))

@@ -61,7 +61,15 @@ def _default(spec: KeySpec) -> str:
     """Say what holds when the key is absent."""
     if spec.required:
         return "**must be set**"
-    return spec.said.absent if spec.default is None else f"`{shown(spec.default)}`"
+    if spec.default is None:
+        return spec.said.absent
+    text = f"`{shown(spec.default)}`"
+    if spec.said.varies:
+        other, defaults = spec.said.varies
+        last = other.rpartition(".")[2]
+        cases = (f"`{shown(v)}` with {last} {k}" for k, v in defaults.items())
+        text = ", ".join([text, *cases])
+    return text
 
 
 def _meaning(spec: KeySpec) -> str:

@@ -19,8 +19,10 @@ from deeph.config.system import System
 _ENGINE = "the loss needs a DFT engine during training, which is not part of this program"
 _LOSS = 'not part of this version; use "mse" or "mae"'
 _NET = 'the accurate network is not part of this version; use "normal"'
+_OWL = 'this network is not described anywhere; use "normal" or "accurate"'
 _RHO = "learning density matrices is not part of this version"
-_ACCURATE = "belongs to the accurate network, which is not part of this version"
+_TIME = "magnetic matrices need moments as input, which are not part of this version"
+_ELEMENT = 'the mean over all elements is not part of this version; use "block"'
 _BS3B = "the second orbital set is not part of this version"
 _DROP = "dropping features or layers is not part of this version"
 _SGD = ("process.train.optimizer.type", ("sgd",))
@@ -156,11 +158,35 @@ class Advanced:
         3, "Message passing layers; 3 for solids, 4 for small molecules.", rule=rules.AT_LEAST_1
     )
     consider_parity: bool = key(True, "Whether the network is equivariant under inversion.")
+    time_reversal: str = key(
+        "auto",
+        "Whether the matrices are those of non-magnetic systems, which halves what is learned "
+        "with spin; auto: as the data are.",
+        choices=("auto", "true"),
+        refused={"false": _TIME},
+        ours=True,
+    )
     loss_scale_exponent: float = key(
-        1.0,
+        0.5,
         "Weight of errors in the loss: (typical size of the residual)^(exponent - 1). 1: all "
         "errors in eV alike (Eq. 7 of the paper); 0.5 learns weak, far and on-site blocks sooner.",
         rule=rules.Rule("from 0 to 1", lambda value: 0 <= value <= 1),
+        ours=True,
+    )
+    loss_average: str = key(
+        "block",
+        "What the loss is the mean of: the elements of a block, then the blocks of a structure, "
+        "then the structures (block, Eq. 7 of the paper), or all elements of a batch alike "
+        "(element).",
+        choices=("block",),
+        refused={"element": _ELEMENT},
+        ours=True,
+    )
+    huber_delta: float = key(
+        0.01,
+        "Error in eV above which huber grows linearly instead of quadratically.",
+        rule=rules.POSITIVE,
+        applies=("model.loss_type", ("huber",)),
         ours=True,
     )
     standardize_gauge: bool = key(
@@ -169,7 +195,12 @@ class Advanced:
         only=False,
         because="learning modulo mu S is not part of this version",
     )
-    num_heads: int = key(2, "Attention heads.", only=2, because=_ACCURATE)
+    num_heads: int = key(
+        2,
+        "Attention heads.",
+        rule=rules.AT_LEAST_1,
+        applies=("model.net_type", ("accurate",)),
+    )
     enable_bs3b_layer: bool = key(
         False, "An extra layer fed by a second orbital set.", only=False, because=_BS3B
     )
@@ -185,7 +216,7 @@ class TrainModel:
         "The network.",
         choices=("normal",),
         aliases={"sparrow": "normal"},
-        refused={"accurate": _NET, "eagle": _NET, "owl": _NET},
+        refused={"accurate": _NET, "eagle": _NET, "owl": _OWL},
     )
     target_type: str = key("H", "What is learned.", choices=("H",), refused={"Rho": _RHO})
     loss_type: str = key(
@@ -273,6 +304,14 @@ class Optimizer:
     weight: float = key(0.001, "Weight decay.", rule=rules.AT_LEAST_0, applies=_ADAMW)
     eps: float = key(
         1e-8, "Added to the root of the second moment.", rule=rules.POSITIVE, applies=_ADAMS
+    )
+    ema_decay: float = key(
+        0.0,
+        "Validate and save the running mean of the parameters that forgets at this rate a step, "
+        "e.g. 0.999; 0: the parameters themselves.",
+        only=0.0,
+        because="means of the parameters are not part of this version",
+        ours=True,
     )
 
 
