@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,19 @@ def test_init_needs_labels(deeph: Any, data: Path) -> None:
     assert "no structure has a hamiltonian.h5 to learn from" in deeph("init", "data").line()
 
 
+def test_init_proposes_features_that_can_express_the_data(deeph: Any, data: Path) -> None:
+    result = deeph("init", "data", "--net", "sparrow")
+    config = load_train("train.toml")
+    assert config.model.net_type == "normal"
+    irreps = config.model.advanced.net_irreps
+    count = re.search(rf"Proposed features: {re.escape(irreps)}: ([\d,]+) parameters", result.out)
+    assert count is not None
+    assert 100_000 < int(count[1].replace(",", "")) <= 2_000_000
+    assert "1x0e+1x1e+1x1o+1x2e;" in Path("train.toml").read_text()
+    line = deeph("init", "data", "--net", "nomal", "--overwrite").line()
+    assert line.startswith("error: --net nomal: expected one of normal")
+
+
 def test_check_explains_a_good_file(deeph: Any, data: Path) -> None:
     deeph("init", "data")
     text = Path("train.toml").read_text()
@@ -106,7 +120,9 @@ def test_check_lists_everything_that_is_wrong(deeph: Any, data: Path) -> None:
 def test_check_finds_features_that_are_too_small_for_the_data(deeph: Any, data: Path) -> None:
     text = '[data]\ninputs_dir = "data"\noutputs_dir = "runs"\n'
     Path("train.toml").write_text(f'{text}[model.advanced]\nnet_irreps = "8x0e"\n')
-    assert "ends at l = 0, but these orbitals need l =" in deeph("check", "train.toml").line()
+    line = deeph("check", "train.toml").line()
+    assert "8x0e cannot express all blocks between these orbitals" in line
+    assert "smallest features that can are 1x0e+1x1e+1x1o+1x2e" in line
 
 
 def test_a_file_from_init_trains(deeph: Any, data: Path, engine: Any) -> None:

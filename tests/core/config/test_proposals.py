@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from deeph.config import TrainConfig, describe, fingerprint, resolve_training, train_settings
 from deeph.config.device import Device, parse_device
-from deeph.config.irreps import largest_l, needed_l, parse_irreps, proposed_irreps
+from deeph.config.irreps import missing_irreps, parse_irreps, proposed_irreps, target_irreps
 from deeph.config.split import structure_counts
 from deeph.config.training import TrainLoader
+from deeph.networks import NetworkSpecification
+from deeph.representation import BlockRepresentation
 from deeph_spec.errors import InputError
 
 
@@ -23,18 +25,43 @@ def test_irreps_are_read_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shells", "spinful", "degree"),
-    [((0, 0, 1), False, 2), ((0, 1, 2), False, 4), ((0, 1, 2), True, 5), ((0,), False, 0)],
+    ("shells", "spin_orbit", "irreps"),
+    [
+        ((0,), False, "0e"),
+        ((0,), True, "0e 1e"),
+        ((0, 0, 1), False, "0e 1e 1o 2e"),
+        ((0, 1, 2), False, "0e 1e 1o 2e 2o 3e 3o 4e"),
+        ((0, 1), True, "0e 0o 1e 1o 2e 2o 3e"),
+    ],
 )
-def test_features_reach_twice_the_largest_orbital(
-    shells: tuple[int, ...], spinful: bool, degree: int
+def test_targets_of_a_set_of_shells(shells: tuple[int, ...], spin_orbit: bool, irreps: str) -> None:
+    expected = [(n, sign) for text in irreps.split() for _, n, sign in parse_irreps(text)]
+    assert target_irreps({"C": shells, "H": (0,)}, spin_orbit) == tuple(expected)
+
+
+@pytest.mark.parametrize("spin", ["none", "soc"])
+def test_the_targets_are_the_channels_of_a_block(spin: str) -> None:
+    shells = (0, 1, 1, 3)
+    table = BlockRepresentation.of({"C": shells}, spin).channels
+    found = {(j, (-1) ** j if natural else -((-1) ** j))
+             for j, natural in zip(table.j.tolist(), table.natural, strict=True)}  # fmt: skip
+    assert found == set(target_irreps({"C": shells}, spin == "soc"))
+
+
+@pytest.mark.parametrize("spin_orbit", [False, True])
+@pytest.mark.parametrize("net_type", ["normal", "accurate"])
+@pytest.mark.parametrize("parity", [False, True])
+@pytest.mark.parametrize("width", [1, 0.05])
+def test_what_is_proposed_can_express_the_targets(
+    net_type: str, parity: bool, spin_orbit: bool, width: float
 ) -> None:
-    assert needed_l({"C": shells, "H": (0,)}, spinful) == degree
-    for parity in (True, False):
-        irreps = proposed_irreps(degree, parity)
-        assert largest_l(irreps) == degree
-        signs = [(-1) ** n if parity else 1 for _, n, _ in parse_irreps(irreps)]
-        assert [sign for _, _, sign in parse_irreps(irreps)] == signs
+    targets = target_irreps({"C": (0, 1, 2, 3)}, spin_orbit)
+    irreps = proposed_irreps(max(n for n, _ in targets), parity, net_type, width)
+    assert not missing_irreps(irreps, parity, targets)
+    smaller = irreps.rpartition("+")[0]
+    assert missing_irreps(smaller, parity, targets)
+    counts = [count for count, _, _ in parse_irreps(irreps)]
+    assert counts == sorted(counts, reverse=True)
 
 
 def test_what_the_file_leaves_out_is_proposed_once(tmp_path: Path) -> None:
@@ -48,9 +75,47 @@ def test_what_the_file_leaves_out_is_proposed_once(tmp_path: Path) -> None:
 
 
 def test_features_that_are_too_small_name_the_smallest_that_work(tmp_path: Path) -> None:
-    config = settings(tmp_path, "net_irreps=8x0e+8x1o")
-    with pytest.raises(InputError, match=r"ends at l = 1.*need l = 3.*64x0e\+32x1o\+32x2e\+16x3o"):
-        resolve_training(config, {"C": (0, 1)}, True, 4)
+    def problem(spin_orbit: bool, *overrides: str) -> str:
+        with pytest.raises(InputError) as caught:
+            resolve_training(settings(tmp_path, *overrides), {"C": (0, 1)}, spin_orbit, 4)
+        return str(caught.value)
+
+    line = problem(False, "net_irreps=8x0e+8x1o")
+    assert "8x0e+8x1o cannot express all blocks between these orbitals: 2e is missing" in line
+    assert "the smallest features that can are 1x0e+1x1e+1x1o+1x2e (" in line
+    assert "64x0e+32x1o+32x2e" in line
+    # Natural features are completed by the network; others have to be complete themselves.
+    line = problem(True, "net_irreps=8x0e+8x1o+8x1e+8x2e+8x3o")
+    assert "0o, 2o, 3e are missing" in line
+    assert "are 1x0e+1x0o+1x1e+1x1o+1x2e+1x2o+1x3e (" in line
+    line = problem(False, "net_irreps=8x0e+8x1e+8x2e")
+    assert "1o is missing" in line
+    assert "consider_parity = false" in line
+    line = problem(False, "net_irreps=8x0e+8x2e", "consider_parity=false")
+    assert "1e is missing; the smallest features that can are 1x0e+1x1e+1x2e (" in line
+    line = problem(False, "net_irreps=8x0e+8x1o+8x2e", "common_orbital_types=s1p1d1")
+    assert "4e" in line
+
+
+@pytest.mark.parametrize(
+    "irreps", ["8x0e", "1x0e+2x1o", "2x0e+1x1o+1x2e", "4x0e+3x1o+1x3e", "4x0e+1x1e+2x2e", "2x1o"]
+)
+@pytest.mark.parametrize("parity", [False, True])
+def test_what_is_missing_is_what_the_network_lacks(irreps: str, parity: bool) -> None:
+    rep = BlockRepresentation.of({"C": (0, 1)}, "soc")
+    counts = rep.channels.counts(rep.l_max)
+    spec = NetworkSpecification(1, irreps, parity, 1, 5.0, 9.0, *counts, *counts)
+    features = spec.features
+    targets = target_irreps({"C": (0, 1)}, True)
+    lacking = {
+        (n, sign if parity else 1)
+        for n, sign in targets
+        if n > features.l_max
+        or not (features.natural if not parity or sign == (-1) ** n else features.unnatural)[n]
+    }
+    if not parity and "o" in irreps:
+        irreps = irreps.replace("o", "e")
+    assert set(missing_irreps(irreps, parity, targets)) == lacking
 
 
 def test_common_shells_must_hold_every_element(tmp_path: Path) -> None:

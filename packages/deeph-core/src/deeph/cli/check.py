@@ -64,8 +64,8 @@ def _resolved(config: TrainConfig) -> tuple[TrainConfig, list[str]]:
 
     dataset = open_dataset(config.data.inputs_dir, config.data.dft.data_dir_depth)
     used = used_folders(dataset, config)
-    spinful = dataset.folders[0].info.spinful
-    config = resolve_training(config, dataset.orbital_map, spinful, len(used))
+    spin_orbit = dataset.spin == "soc"
+    config = resolve_training(config, dataset.orbital_map, spin_orbit, len(used))
     loader = config.process.train.dataloader
     if loader.dataset_split_json is not None:
         return config, [f"Split: {len(used)} structures, as {loader.dataset_split_json} says"]

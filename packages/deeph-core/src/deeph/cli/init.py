@@ -25,12 +25,16 @@ def init(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The file to write.")
     ] = None,
+    net: Annotated[
+        str, typer.Option("--net", metavar="NAME", help="The network: normal or accurate.")
+    ] = "normal",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Write a commented settings file to start from.
 
     Elements, shells, the network's features, the range of the distance basis and the sizes of the
-    split are taken from the data.
+    split are taken from the data. The features are wide enough for the orbitals, within 2 million
+    parameters (normal) or 8 million (accurate).
 
     Example: deeph init data -o train.toml
     """
@@ -46,7 +50,7 @@ def init(
     if trained:
         text, lines = _inference(place, target)
     else:
-        text, lines = _training(place, target)
+        text, lines = _training(place, target, net)
     write_text(target, text)
     for line in lines:
         print(line)
@@ -58,20 +62,24 @@ def _relative(path: Path, target: Path) -> str:
     return Path(os.path.relpath(path.resolve(), target.resolve().parent)).as_posix()
 
 
-def _training(place: Path, target: Path) -> tuple[str, list[str]]:
+def _training(place: Path, target: Path, net: str) -> tuple[str, list[str]]:
     """Write a training file for a dataset, and say what was found in it."""
     from deeph_spec.errors import InputError
     from deeph_spec.orbitals import shells_to_text
 
     from deeph.cli.data import open_dataset
     from deeph.config.describe import template
-    from deeph.config.irreps import needed_l, proposed_irreps
+    from deeph.config.irreps import irreps_text, target_irreps
+    from deeph.config.key import defaults
+    from deeph.config.parsing import value_of
     from deeph.config.training import TrainConfig
 
+    try:
+        net = value_of(TrainConfig, "model.net_type", net)
+    except InputError as error:
+        raise InputError(f"--net {net}: {error}") from None
     dataset = open_dataset(place, None)
-    spinful = dataset.folders[0].info.spinful
-    shells = dataset.orbital_map
-    degree = needed_l(shells, spinful)
+    shells, spin = dataset.orbital_map, dataset.spin or "none"
     labelled = sum(folder.has("hamiltonian") for folder in dataset)
     if not labelled:
         raise InputError(f"{dataset.path}: no structure has a hamiltonian.h5 to learn from")
@@ -80,41 +88,57 @@ def _training(place: Path, target: Path) -> tuple[str, list[str]]:
     atoms = [folder.info.atoms_quantity for folder in dataset]
     span = f"{min(atoms)}" if min(atoms) == max(atoms) else f"{min(atoms)} to {max(atoms)}"
     orbitals = ", ".join(f"{symbol} {shells_to_text(shells[symbol])}" for symbol in shells)
+    usual = defaults(TrainConfig, {"model.net_type": net})
+
+    from deeph.training.sizing import fitting_irreps
+
+    irreps, parameters = fitting_irreps(
+        net,
+        shells,
+        spin,
+        usual["model.advanced.num_blocks"],
+        usual["model.advanced.num_heads"],
+    )
     facts = [
         f"Dataset: {len(dataset)} structure{'s' if len(dataset) > 1 else ''} of {span} atoms, "
         f"{labelled} with a Hamiltonian",
-        f"Elements and shells: {orbitals}; spin: {dataset.spin or ('yes' if spinful else 'none')}",
+        f"Elements and shells: {orbitals}; spin: {spin}",
         f"Pairs of atoms reach {farthest:.2f} Å",
+        f"Proposed features: {irreps}: {parameters:,} parameters ({net})",
     ]
-    values: dict[str, Any] = {
+    chosen = (
+        "model.net_type",
+        "model.loss_type",
+        "model.advanced.num_blocks",
+        "model.advanced.loss_scale_exponent",
+        "process.train.max_epoch",
+        "process.train.max_minutes",
+        "process.train.dataloader.batch_size",
+        "process.train.optimizer.type",
+        "process.train.optimizer.init_learning_rate",
+        "process.train.scheduler.type",
+        "process.train.scheduler.patience",
+        "process.train.scheduler.factor",
+        "process.train.scheduler.min_learning_rate_scale",
+    )
+    values = {name: usual[name] for name in chosen} | {
         "system.device": None,
         "data.inputs_dir": _relative(dataset.path, target),
         "data.outputs_dir": "runs",
-        "data.graph.graph_type": "H",
-        "model.net_type": "normal",
-        "model.loss_type": "mse",
-        "model.advanced.net_irreps": proposed_irreps(degree, parity=True),
+        "data.graph.graph_type": usual["data.graph.graph_type"],
+        "model.advanced.net_irreps": irreps,
         "model.advanced.gaussian_basis_rmax": _round_up(farthest),
-        "model.advanced.num_blocks": 3,
-        "model.advanced.loss_scale_exponent": 0.5,
-        "process.train.max_epoch": 10000,
-        "process.train.max_minutes": 0.0,
-        "process.train.dataloader.batch_size": 1,
         "process.train.dataloader.train_size": labelled - 2 * held_out,
         "process.train.dataloader.validate_size": held_out,
         "process.train.dataloader.test_size": held_out,
-        "process.train.optimizer.type": "adamw",
-        "process.train.optimizer.init_learning_rate": 2e-3,
-        "process.train.scheduler.type": "reduce_on_plateau",
-        "process.train.scheduler.patience": 500,
-        "process.train.scheduler.factor": 0.5,
-        "process.train.scheduler.min_learning_rate_scale": 1e-4,
     }
-    largest = degree - int(spinful)
+    if net == "accurate":
+        values["model.advanced.num_heads"] = usual["model.advanced.num_heads"]
+    needed = irreps_text(target_irreps(shells, spin == "soc"))
     comments = {
         "model.advanced.net_irreps": (
-            f"Features in e3nn notation; these orbitals need l up to {degree} (twice "
-            f"{largest // 2}{', one more with spin' if spinful else ''})."
+            f"Features in e3nn notation: {parameters:,} parameters. The least that these orbitals "
+            f"need is {needed}; features that are all of parity (-1)^l are completed."
         ),
         "model.advanced.gaussian_basis_rmax": (
             f"Range of the distance basis in Å; the pairs of the data reach {farthest:.2f} Å."

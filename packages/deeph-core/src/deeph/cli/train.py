@@ -51,8 +51,8 @@ def train(
     folders = used_folders(dataset, config)
     if config.data.dft.validation_check:
         refuse_invalid(folders, print)
-    spinful = folders[0].info.spinful
-    config = resolve_training(config, dataset.orbital_map, spinful, len(folders))
+    spin_orbit = dataset.spin == "soc"
+    config = resolve_training(config, dataset.orbital_map, spin_orbit, len(folders))
     device, warnings = prepare_jax(config.system)
     for line in warnings:
         print(f"warning: {line}")

@@ -178,6 +178,16 @@ def lookup(config: object, name: str) -> Any:
     return config
 
 
+def defaults(config_class: type, given: Mapping[str, object]) -> dict[str, Any]:
+    """Return the value of every key, by dotted name, when only the given ones are set."""
+    found = {spec.name: spec.default for spec in key_specs(config_class)} | dict(given)
+    return found | {
+        spec.name: default_of(spec, found)
+        for spec in key_specs(config_class)
+        if spec.name not in given
+    }
+
+
 def default_of(spec: KeySpec, values: Mapping[str, object]) -> object:
     """Return what an absent key means beside the values that are given, by dotted key."""
     if spec.said.varies is None:

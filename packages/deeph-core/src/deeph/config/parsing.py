@@ -215,6 +215,18 @@ def _convert(spec: KeySpec, value: Any) -> Any:
     return found
 
 
+def value_of(config_class: type, name: str, value: Any) -> Any:
+    """Read one value as if it stood in a file.
+
+    Raises
+    ------
+    InputError
+        When the key does not take it; the line gives the reason alone.
+    """
+    (spec,) = (spec for spec in key_specs(config_class) if spec.name == name)
+    return _convert(spec, value)
+
+
 def _locate(spec: KeySpec, text: str, folders: list[Path]) -> Path:
     """Find a relative path from the working directory first, then from the TOML's folder.
 

@@ -9,13 +9,13 @@ from deeph_spec.errors import InputError
 from deeph_spec.orbitals import SHELL_LETTERS, shells_from_text
 
 from deeph.config.describe import with_proposed
-from deeph.config.irreps import largest_l, needed_l, proposed_irreps
+from deeph.config.irreps import irreps_text, missing_irreps, proposed_irreps, target_irreps
 from deeph.config.split import structure_counts
 from deeph.config.training import TrainConfig
 
 
 def resolve_training(
-    config: TrainConfig, orbital_map: Mapping[str, Sequence[int]], spinful: bool, structures: int
+    config: TrainConfig, orbital_map: Mapping[str, Sequence[int]], spin_orbit: bool, structures: int
 ) -> TrainConfig:
     """Fill in what was left to the data, and check what was given against the data.
 
@@ -27,8 +27,8 @@ def resolve_training(
         The settings.
     orbital_map : mapping
         Shells of each element of the data.
-    spinful : bool
-        Whether the Hamiltonians carry spin.
+    spin_orbit : bool
+        Whether the Hamiltonians have spin-orbit coupling.
     structures : int
         How many structures there are.
 
@@ -44,24 +44,43 @@ def resolve_training(
         sizes do not fit the data.
     """
     proposed: dict[str, Any] = {}
-    degree = needed_l(orbital_map, spinful)
-    parity = config.model.advanced.consider_parity
-    irreps = config.model.advanced.net_irreps
-    if irreps is None:
-        proposed["model.advanced.net_irreps"] = proposed_irreps(degree, parity)
-    elif largest_l(irreps) < degree:
-        raise InputError(
-            f"model.advanced.net_irreps: {irreps} ends at l = {largest_l(irreps)}, but these "
-            f"orbitals{' with spin' if spinful else ''} need l = {degree}; the smallest features "
-            f"that work look like {proposed_irreps(degree, parity)}"
-        )
-    _check_common_shells(config.data.graph.common_orbital_types, orbital_map)
+    common = config.data.graph.common_orbital_types
+    _check_common_shells(common, orbital_map)
+    further = {"": shells_from_text(common)} if common else {}
+    targets = target_irreps({**orbital_map, **further}, spin_orbit)
+    parity, net_type = config.model.advanced.consider_parity, config.model.net_type
+    if config.model.advanced.net_irreps is None:
+        degree = max(n for n, _ in targets)
+        proposed["model.advanced.net_irreps"] = proposed_irreps(degree, parity, net_type)
+    else:
+        _check_irreps(config.model.advanced.net_irreps, parity, targets, net_type)
     loader = config.process.train.dataloader
     if loader.dataset_split_json is None:
         counts = structure_counts(loader, structures)
         if loader.train_size is None:
             proposed["process.train.dataloader.train_size"] = counts[0]
     return with_proposed(config, proposed)
+
+
+def _check_irreps(
+    irreps: str, parity: bool, targets: Sequence[tuple[int, int]], net_type: str
+) -> None:
+    """Refuse features that cannot express a part of the blocks."""
+    missing = missing_irreps(irreps, parity, targets)
+    if not missing:
+        return
+    if parity and not missing_irreps(irreps, False, targets):
+        hint = "write the parities, or set model.advanced.consider_parity = false"
+    else:
+        wide = proposed_irreps(max(n for n, _ in targets), parity, net_type)
+        hint = f"more channels learn better, e.g. {wide}"
+    lacking = ", ".join(irreps_text([irrep])[2:] for irrep in missing)
+    every = targets if parity else dict.fromkeys((n, 1) for n, _ in targets)
+    raise InputError(
+        f"model.advanced.net_irreps: {irreps} cannot express all blocks between these orbitals: "
+        f"{lacking} {'is' if len(missing) == 1 else 'are'} missing; the smallest features that can "
+        f"are {irreps_text(every)} ({hint})"
+    )
 
 
 def _check_common_shells(text: str, orbital_map: Mapping[str, Sequence[int]]) -> None:

@@ -122,8 +122,8 @@ def train(config: TrainConfig, run: Path, display: Display, resume: bool) -> Tra
     """
     started = time.monotonic()
     dataset = Dataset.open(config.data.inputs_dir, config.data.dft.data_dir_depth)
-    spinful = dataset.folders[0].info.spinful
-    config = resolve_training(config, dataset.orbital_map, spinful, len(dataset))
+    spin_orbit = dataset.spin == "soc"
+    config = resolve_training(config, dataset.orbital_map, spin_orbit, len(dataset))
     display.start(run, config.process.train.max_epoch, describe(config))
     split = _split(config, dataset, run)
     training = set_up(config, dataset, split, display.note)
