@@ -105,7 +105,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "layers": {"so3"},
         "networks": {"graphs", "layers", "so3"},
         "targets": {"deeph_spec", "graphs", "representation", "so3"},
-        "models": {"deeph_spec", "networks", "representation", "targets"},
+        "models": {"deeph_spec", "graphs", "networks", "representation", "targets"},
         "config": {"deeph_spec"},
         "training": {
             "deeph_spec", "config", "graphs", "models", "networks", "representation", "so3",

@@ -55,6 +55,7 @@ REFUSED = [
     ("model.advanced.standardize_gauge", "true", "modulo mu S is not part"),
     ("model.advanced.time_reversal", '"false"', "moments as input"),
     ("model.advanced.loss_average", '"element"', "mean over all elements"),
+    ("model.advanced.loss_space", '"irreps"', "errors of irreps"),
     ("process.train.optimizer.ema_decay", "0.999", "means of the parameters"),
     ("model.advanced.enable_bs3b_layer", "true", "second orbital set"),
     ("model.advanced.bs3b_orbital_types", '"s15p12d7"', "second orbital set"),

@@ -22,6 +22,7 @@ _NET = 'the accurate network is not part of this version; use "normal"'
 _OWL = 'this network is not described anywhere; use "normal" or "accurate"'
 _RHO = "learning density matrices is not part of this version"
 _TIME = "magnetic matrices need moments as input, which are not part of this version"
+_IRREPS = 'errors of irreps are not part of this version; use "elements"'
 _ELEMENT = 'the mean over all elements is not part of this version; use "block"'
 _BS3B = "the second orbital set is not part of this version"
 _DROP = "dropping features or layers is not part of this version"
@@ -180,6 +181,14 @@ class Advanced:
         "(element).",
         choices=("block",),
         refused={"element": _ELEMENT},
+        ours=True,
+    )
+    loss_space: str = key(
+        "elements",
+        "What errors are measured on: the elements of the blocks (elements) or their irreps, which "
+        "does not depend on the orientation (irreps). The same for mse.",
+        choices=("elements",),
+        refused={"irreps": _IRREPS},
         ours=True,
     )
     huber_delta: float = key(
