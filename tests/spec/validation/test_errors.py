@@ -1,4 +1,4 @@
-"""Every error E01 to E39: a healthy folder is broken in one way, and the finding says so."""
+"""Every error E01 to E40: a healthy folder is broken in one way, and the finding says so."""
 
 from __future__ import annotations
 
@@ -52,6 +52,12 @@ def off_site_row(arrays):
 def on_site_row(arrays, atom=0):
     pairs = arrays["atom_pairs"]
     return int(np.flatnonzero((pairs == [0, 0, 0, atom, atom]).all(axis=1))[0])
+
+
+def charges_of_one_atom(path):
+    with h5py.File(path / "targets.h5", "w") as file:
+        file["charges"] = np.zeros((1, 1))
+        file["charges"].attrs["irreps"] = "1x0e"
 
 
 def drop_off_site(b):
@@ -292,6 +298,7 @@ CASES = [
         lambda b: (b.path / "K_PATH").write_text("9 0 0 0 0.5 0 0 G M\n9 0 0 0 0.5 nan 0 G M\n"),
     ),
     ("E38", H, "chunk_shapes", "none", lambda b: b.h5(S, other_structure)),
+    ("E40", "targets.h5", "charges", "none", lambda b: charges_of_one_atom(b.path)),
 ]
 DATASET_CASES = [
     ("E35", "dft/0002/info.json", "spinful", lambda b: second_folder(b, spinful=True, spin="soc")),

@@ -47,6 +47,7 @@ RULES: dict[str, str] = {
     "E37": "K_PATH",
     "E38": "hamiltonian.h5 and overlap.h5 of different structures",
     "E39": "structures at different depths, or none",
+    "E40": "a quantity of targets.h5 contradicts itself or the structure",
     "W01": "small Hermitian error",
     "W02": "on-site diagonal of S far from 1",
     "W03": "S(Gamma) nearly singular",

@@ -16,6 +16,7 @@ from deeph_spec.matrix_files import MAX_BYTES
 from deeph_spec.orbitals import orbital_count
 from deeph_spec.structure import Structure
 from deeph_spec.system import problems, read_document
+from deeph_spec.tensors import TENSOR_FILE, TENSOR_PREDICTION_FILE, read_tensors
 from deeph_spec.validation.distances import closest_pair
 from deeph_spec.validation.findings import Finding, finding, problem_of
 from deeph_spec.validation.indices import Expected
@@ -66,6 +67,9 @@ def validate_folder(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) ->
                 if pattern is not None:
                     patterns[quantity] = pattern
         _check_together(folder, names, patterns, expected, max_bytes, report)
+        for file in (TENSOR_FILE, TENSOR_PREDICTION_FILE):
+            if file in names:
+                report(file, check_tensors(folder / file, structure))
         if "K_PATH" in names:
             report("K_PATH", check_k_path(folder / "K_PATH"))
     except Exception as error:
@@ -229,6 +233,34 @@ def _check_together(
     if {"density_matrix", "overlap"} <= usable:
         paths = folder / "density_matrix.h5", folder / "overlap.h5"
         report("density_matrix.h5", check_trace(*paths, expected, max_bytes))
+
+
+def check_tensors(path: Path, structure: Structure | None) -> list[Problem]:
+    """Check the quantities of a file that declares them by irreps: E15, E40.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    structure : Structure or None
+        Its atoms, if they are known.
+
+    Returns
+    -------
+    list of Problem
+        One for each quantity that is wrong.
+    """
+    found = []
+    try:
+        tensors = read_tensors(path)
+    except InputError as error:
+        return [problem_of(error, path, "E40")]
+    for tensor in tensors.values():
+        try:
+            tensor.checked(None if structure is None else len(structure))
+        except InputError as error:
+            found.append(problem_of(error, path, "E40"))
+    return found
 
 
 def check_k_path(path: Path) -> list[Problem]:
