@@ -17,14 +17,18 @@ from typing import Any
 
 import numpy as np
 from deeph_spec.blocks import BlockMatrix
-from deeph_spec.errors import InputError
 from deeph_spec.orbitals import orbital_count
 from deeph_spec.structure import ATOMIC_NUMBERS
 from numpy.typing import NDArray
 
-from deeph.representation.channels import ChannelTable, channel_table
+from deeph.representation.channels import (
+    ChannelTable,
+    array_module,
+    channel_table,
+    species_of,
+)
 from deeph.so3.coefficients import clebsch_gordan, transposition_sign
-from deeph.so3.frames import half_turn_signs, rotate_to_edge, rotate_to_lab
+from deeph.so3.frames import half_turn_signs
 
 Array = Any
 """A numpy or a jax array: conversion functions take both and return what they were given."""
@@ -118,17 +122,7 @@ class BlockRepresentation:
         InputError
             If an element is not part of the representation.
         """
-        table = {
-            ATOMIC_NUMBERS[symbol]: index for index, (symbol, _) in enumerate(self.orbital_map)
-        }
-        unknown = sorted(set(map(int, numbers)) - set(table))
-        if unknown:
-            names = {number: symbol for symbol, number in ATOMIC_NUMBERS.items()}
-            known = ", ".join(symbol for symbol, _ in self.orbital_map)
-            raise InputError(
-                f"element {names.get(unknown[0], unknown[0])} is unknown here ({known})"
-            )
-        return np.array([table[int(number)] for number in numbers], dtype=np.int64)
+        return species_of([symbol for symbol, _ in self.orbital_map], numbers)
 
     @cached_property
     def orbital_index(self) -> tuple[NDArray[np.int64], ...]:
@@ -263,7 +257,7 @@ class BlockRepresentation:
         """
         if self.spin == "none":
             return components[:, 0]
-        xp = _namespace(components)
+        xp = array_module(components)
         parts, start = {}, 0
         for name in self.channels.spin_components:
             parts[name] = components[:, start : start + _WIDTH.get(name, 3)] / _ROOT_2
@@ -289,7 +283,7 @@ class BlockRepresentation:
 
     def to_irreps(self, padded: Array) -> Array:
         """Return the irreps (P, size) of padded blocks (P, S, N, N), both in the lab frame."""
-        xp = _namespace(padded)
+        xp = array_module(padded)
         pieces, positions = [], []
         for coupling in self._couplings:
             rows, columns = self._shell_slices[coupling.l1], self._shell_slices[coupling.l2]
@@ -311,7 +305,7 @@ class BlockRepresentation:
 
     def to_padded(self, irreps: Array) -> Array:
         """Return the padded blocks (P, S, N, N) of irreps (P, size), the inverse of `to_irreps`."""
-        xp = _namespace(irreps)
+        xp = array_module(irreps)
         sums: dict[tuple[int, int, int], Array] = {}
         for coupling in self._couplings:
             part = irreps[:, coupling.positions]
@@ -344,16 +338,7 @@ class BlockRepresentation:
         to : {"edge", "lab"}
             Direction.
         """
-        xp, turn = _namespace(irreps), {"edge": rotate_to_edge, "lab": rotate_to_lab}[to]
-        pieces = []
-        for j in range(self.l_max + 1):
-            chosen = np.flatnonzero(self.channels.j[self.channels.channel_of_component] == j)
-            if len(chosen):
-                shape = (irreps.shape[0], len(chosen) // (2 * j + 1), 2 * j + 1)
-                columns = irreps[:, chosen].reshape(shape).swapaxes(1, 2)
-                turned = turn(wigner[j], columns).swapaxes(1, 2)
-                pieces.append(turned.reshape(irreps.shape[0], len(chosen)))
-        return xp.concatenate(pieces, axis=1)
+        return self.channels.rotate(irreps, wigner, to)
 
     @cached_property
     def mirror(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
@@ -423,12 +408,3 @@ class BlockRepresentation:
             return part[:, None]
         vector = clebsch_gordan(coupling.l, 1, coupling.j).astype(part.dtype)
         return xp.einsum("pabj,msj->psabm", part, vector, optimize=True)
-
-
-def _namespace(array: Array) -> Any:
-    """Return the module (numpy or jax.numpy) that the array belongs to."""
-    if isinstance(array, np.ndarray):
-        return np
-    import jax.numpy
-
-    return jax.numpy

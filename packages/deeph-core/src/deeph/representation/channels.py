@@ -10,10 +10,19 @@ channels. A channel has parity (-1)^(l_a + l_b); it is called natural when that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from deeph_spec.errors import InputError
+from deeph_spec.structure import ATOMIC_NUMBERS
 from numpy.typing import NDArray
+
+from deeph.so3.frames import rotate_to_edge, rotate_to_lab
+
+Array = Any
+"""A numpy or a jax array."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +75,60 @@ class ChannelTable:
     @property
     def m_of_component(self) -> NDArray[np.int64]:
         """M of every component of the flat vector, (size,)."""
-        return np.concatenate([np.arange(-j, j + 1) for j in self.j])
+        return np.concatenate([np.zeros(0, np.int64), *(np.arange(-j, j + 1) for j in self.j)])
 
     def counts(self, l_max: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return how many natural and how many unnatural channels each J = 0..l_max has."""
         j = np.arange(l_max + 1)[:, None] == self.j
         natural, unnatural = (j & self.natural).sum(1), (j & ~self.natural).sum(1)
         return tuple(map(int, natural)), tuple(map(int, unnatural))
+
+    def rotate(self, irreps: Array, wigner: Sequence[Array], to: str) -> Array:
+        """Return irreps (P, size) taken from the lab to edge frames or back.
+
+        Parameters
+        ----------
+        irreps : array (P, size)
+        wigner : sequence of arrays (P or 1, 2 J + 1, 2 J + 1), J = 0, 1, ...
+            From `deeph.so3.wigner_blocks`.
+        to : {"edge", "lab"}
+            Direction.
+        """
+        turn = {"edge": rotate_to_edge, "lab": rotate_to_lab}[to]
+        pieces = []
+        for j in np.unique(self.j):
+            chosen = np.flatnonzero(self.j[self.channel_of_component] == j)
+            shape = (irreps.shape[0], len(chosen) // (2 * j + 1), 2 * j + 1)
+            columns = irreps[:, chosen].reshape(shape).swapaxes(1, 2)
+            turned = turn(wigner[j], columns).swapaxes(1, 2)
+            pieces.append(turned.reshape(irreps.shape[0], len(chosen)))
+        return array_module(irreps).concatenate(pieces, axis=1) if pieces else irreps
+
+
+def array_module(array: Array) -> Any:
+    """Return the module (numpy or jax.numpy) that the array belongs to."""
+    if isinstance(array, np.ndarray):
+        return np
+    import jax.numpy
+
+    return jax.numpy
+
+
+def species_of(symbols: Sequence[str], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the index into `symbols` of every atomic number.
+
+    Raises
+    ------
+    InputError
+        If an element is not among them.
+    """
+    table = {ATOMIC_NUMBERS[symbol]: index for index, symbol in enumerate(symbols)}
+    unknown = sorted(set(map(int, numbers)) - set(table))
+    if unknown:
+        names = {number: symbol for symbol, number in ATOMIC_NUMBERS.items()}
+        known = ", ".join(symbols)
+        raise InputError(f"element {names.get(unknown[0], unknown[0])} is unknown here ({known})")
+    return np.array([table[int(number)] for number in numbers], dtype=np.int64)
 
 
 SPIN_COMPONENTS = {
