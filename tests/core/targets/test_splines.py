@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from deeph.targets.splines import PenalisedFit, SplineGrid
+from deeph.targets.splines import PenalisedFit, SplineGrid, fewer_unknowns
 
 DATA = np.sort(np.random.default_rng(0).uniform(1.0, 4.0, 400))
 
@@ -84,3 +84,40 @@ def test_any_number_of_structures_will_do(folds: int) -> None:
 def test_a_fit_without_data_is_zero() -> None:
     grid = SplineGrid(1.0, 3.0, 10)
     assert not PenalisedFit(grid.roughness(), 3).solve().any()
+
+
+def _problem(rows: int, free: int) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Return designs and values of three structures, and penalties: 4 + 6 unknowns and `free`."""
+    rng = np.random.default_rng(rows)
+    designs = [rng.normal(size=(rows, 10 + free)) for _ in range(3)]
+    for design in designs:
+        design[:, 10:] = 1.0
+    values = [rng.normal(size=(rows, 2)) for _ in range(3)]
+    halves = [rng.normal(size=(size, size)) for size in (4, 6)]
+    return designs, values, [half @ half.T + 0.1 * np.eye(len(half)) for half in halves]
+
+
+def _solved(designs: list[np.ndarray], values: list[np.ndarray], penalty: np.ndarray) -> np.ndarray:
+    fit = PenalisedFit(penalty, 2)
+    for design, value in zip(designs, values, strict=True):
+        fit.add(design, value)
+    return fit.solve(np.array([1e-3, 1e-1, 1.0]))
+
+
+@pytest.mark.parametrize("free", [0, 1])
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_fewer_unknowns_give_the_same_fit(rows: int, free: int) -> None:
+    designs, values, penalties = _problem(rows, free)
+    full = np.zeros((10 + free, 10 + free))
+    full[:4, :4], full[4:10, 4:10] = penalties
+    reduced, penalty, expand = fewer_unknowns(designs, penalties, free, 3 * rows)
+    assert reduced[0].shape[1] == min(3 * rows, 10) + free
+    found = expand @ _solved(reduced, values, penalty)
+    np.testing.assert_allclose(found, _solved(designs, values, full), atol=1e-6)
+
+
+def test_unknowns_are_limited_by_a_part_of_the_rows() -> None:
+    designs, values, penalties = _problem(20, 1)
+    reduced, penalty, expand = fewer_unknowns(designs, penalties, 1, 6)
+    assert reduced[0].shape[1] <= 7
+    assert np.isfinite(expand @ _solved(reduced, values, penalty)).all()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from deeph.graphs import GraphSource
 from deeph.representation import BlockRepresentation
 from deeph.so3 import wigner_blocks
-from deeph.targets.splines import FloatArray, PenalisedFit, SplineGrid
+from deeph.targets.splines import FloatArray, PenalisedFit, SplineGrid, fewer_unknowns
 
 SCALE_FLOOR = 1e-5
 """Smallest scale, as a fraction of the largest of the same kind: nothing is divided by noise."""
@@ -81,12 +81,12 @@ class Baseline:
         mean = self.node_constant[source.graph.species].copy()
         wigner = wigner_blocks(source.frames, representation.l_max)
         channel = table.channel_of_component
+        component = table.j[channel] ** 2 + table.j[channel] + table.m_of_component
         for key, rows, design in _designs(self.grids, source):
             strength = design @ self.node_field[key]
             direction = np.concatenate(
                 [wigner[j][rows, :, j] for j in range(representation.l_max + 1)], axis=1
             )
-            component = table.j[channel] ** 2 + table.j[channel] + table.m_of_component
             added = strength[:, channel] * direction[:, component]
             np.add.at(mean, source.graph.centre[rows], added)
         return mean, self.node_scale[source.graph.species]
@@ -128,6 +128,9 @@ class Baseline:
             node_scale=named["node_scale"],
         )
 
+
+_UNKNOWNS = 300
+"""Most coefficients that an on-site fit determines at once: about ten elements of neighbours."""
 
 _MARGIN = 0.8
 """Distance in Å between the farthest pair of the training structures and where means vanish.
@@ -198,9 +201,13 @@ def _grids(sources: Sequence[GraphSource]) -> dict[tuple[int, int], SplineGrid]:
 def _rows_of_pairs(source: GraphSource) -> list[tuple[tuple[int, int], NDArray[np.int64]]]:
     graph = source.graph
     first, second = graph.species[graph.centre], graph.species[graph.neighbour]
+    kind = first.astype(np.int64) * (int(graph.species.max(initial=0)) + 1) + second
+    order = np.argsort(kind, kind="stable")
+    starts = np.flatnonzero(np.diff(kind[order], prepend=-1))
     return [
-        ((int(a), int(b)), np.flatnonzero((first == a) & (second == b)))
-        for a, b in np.unique(np.stack([first, second]), axis=1).T
+        ((int(first[rows[0]]), int(second[rows[0]])), rows)
+        for rows in np.split(order, starts[1:])
+        if len(rows)
     ]
 
 
@@ -233,42 +240,68 @@ def _fit_nodes(
     constant = np.zeros((len(representation.orbital_map), table.size))
     field = {key: np.zeros((grid.size, len(table))) for key, grid in grids.items()}
     usable = table.natural & _real(representation)
-    wigner = [wigner_blocks(source.frames, representation.l_max) for source in sources]
+    seen = [
+        (
+            source,
+            values,
+            wigner_blocks(source.frames, representation.l_max),
+            _by_centre(grids, source),
+        )
+        for source, values in zip(sources, node_irreps, strict=True)
+    ]
     for element in range(len(representation.orbital_map)):
         keys = [key for key in grids if key[0] == element]
         offsets = np.cumsum([0] + [grids[key].size for key in keys])
+        # Unlike a mean, a field may be far off where few data are: it is also kept small.
+        rough = [grids[key].roughness() + 1e-2 * np.eye(grids[key].size) for key in keys]
         for j in range(representation.l_max + 1):
             channels = np.flatnonzero(usable & (table.j == j))
             free = int(j == 0)
-            penalty = np.zeros((offsets[-1] + free, offsets[-1] + free))
-            for key, start, stop in zip(keys, offsets, offsets[1:], strict=False):
-                # Unlike a mean, a field may be far off where few data are: it is also kept small.
-                rough = grids[key].roughness()
-                penalty[start:stop, start:stop] = rough + 1e-2 * np.eye(len(rough))
-            fit = PenalisedFit(penalty, len(channels))
             columns = table.offsets[channels][:, None] + np.arange(2 * j + 1)
-            for source, values, d in zip(sources, node_irreps, wigner, strict=True):
+            designs, answers = [], []
+            for source, values, d, by_centre in seen:
                 atoms = np.flatnonzero(source.graph.species == element)
                 if not len(atoms) or not len(channels):
                     continue
-                design = np.zeros((source.graph.nodes, 2 * j + 1, offsets[-1] + free))
-                for key, rows, splines in _designs(grids, source):
-                    if key in keys:
-                        start = offsets[keys.index(key)]
-                        added = d[j][rows, :, j, None] * splines[:, None, :]
-                        target = design[:, :, start : start + splines.shape[1]]
-                        np.add.at(target, source.graph.centre[rows], added)
+                place = np.zeros(source.graph.nodes, np.int64)
+                place[atoms] = np.arange(len(atoms))
+                design = np.zeros((len(atoms), 2 * j + 1, offsets[-1] + free))
+                for key, rows, splines in by_centre.get(element, []):
+                    start = offsets[keys.index(key)]
+                    added = d[j][rows, :, j, None] * splines[:, None, :]
+                    target = design[:, :, start : start + splines.shape[1]]
+                    np.add.at(target, place[source.graph.centre[rows]], added)
                 design[..., offsets[-1] :] = 1.0
                 answer = values[atoms][:, columns].swapaxes(1, 2).reshape(-1, len(channels))
-                fit.add(design[atoms].reshape(len(answer), -1), answer)
-            if not len(channels) or not len(penalty) or fit._fold == 0:
+                designs.append(design.reshape(len(answer), -1))
+                answers.append(answer)
+            if not designs or not designs[0].shape[1]:
                 continue
-            solution = fit.solve()
+            penalty = np.zeros((offsets[-1] + free, offsets[-1] + free))
+            for block, start, stop in zip(rough, offsets, offsets[1:], strict=False):
+                penalty[start:stop, start:stop] = block
+            expand = np.eye(len(penalty))
+            if len(penalty) > min(_UNKNOWNS, sum(map(len, designs))):
+                designs, penalty, expand = fewer_unknowns(designs, rough, free, _UNKNOWNS)
+            fit = PenalisedFit(penalty, len(channels))
+            for design, answer in zip(designs, answers, strict=True):
+                fit.add(design, answer)
+            solution = expand @ fit.solve()
             for key, start, stop in zip(keys, offsets, offsets[1:], strict=False):
                 field[key][:, channels] = solution[start:stop]
             if free:
                 constant[element, table.offsets[channels]] = solution[-1]
     return constant, field
+
+
+def _by_centre(
+    grids: dict[tuple[int, int], SplineGrid], source: GraphSource
+) -> dict[int, list[tuple[tuple[int, int], NDArray[np.int64], FloatArray]]]:
+    """Return `_designs` by the element of the first atom."""
+    found: dict[int, list[tuple[tuple[int, int], NDArray[np.int64], FloatArray]]] = {}
+    for key, rows, design in _designs(grids, source):
+        found.setdefault(key[0], []).append((key, rows, design))
+    return found
 
 
 def _mean_square(values: FloatArray, representation: BlockRepresentation) -> FloatArray:

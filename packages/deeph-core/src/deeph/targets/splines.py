@@ -49,12 +49,16 @@ class SplineGrid:
 
     def design(self, lengths: FloatArray) -> FloatArray:
         """Return the splines (e, size) at distances (e,)."""
-        from scipy.interpolate import BSpline
-
         step = (self.stop - self.start) / self.intervals
-        knots = self.start + step * np.arange(-3, self.intervals + 4)
-        inside = np.clip(lengths, self.start, self.stop)
-        full = BSpline.design_matrix(inside, knots, 3, extrapolate=True).toarray()
+        place = (np.clip(lengths, self.start, self.stop) - self.start) / step
+        first = np.minimum(place.astype(np.int64), self.intervals - 1)
+        t = place - first
+        # The four cubic B-splines of equidistant knots that are not zero in an interval.
+        weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
+        full = np.zeros((len(lengths), self.intervals + 3))
+        full[np.arange(len(lengths))[:, None], first[:, None] + np.arange(4)] = (
+            np.stack(weights, axis=1) / 6
+        )
         return full[:, : self.size]
 
     def roughness(self) -> FloatArray:
@@ -107,24 +111,77 @@ class PenalisedFit:
         """
         total, right = self._normal.sum(0), self._right.sum(0)
         unit = max(np.trace(total) / len(total), np.finfo(float).tiny)
-        solutions = np.stack([self._solved(total, right, unit * s) for s in strengths])
         folds = [f for f in range(_FOLDS) if self._normal[f].any()]
+        weights = unit * np.asarray(strengths)
         if len(folds) < 2:
-            return solutions[len(solutions) // 2]
+            return self._solved(total, right, weights[len(weights) // 2 :][:1])[0]
+        solutions = self._solved(total, right, weights)
         errors = np.zeros((len(strengths), self.columns))
         for f in folds:
             normal, rest = total - self._normal[f], right - self._right[f]
-            for index, strength in enumerate(strengths):
-                c = self._solved(normal, rest, unit * strength)
-                errors[index] += (
-                    self._square[f]
-                    - 2 * np.sum(c * self._right[f], axis=0)
-                    + np.sum(c * (self._normal[f] @ c), axis=0)
-                )
+            c = self._solved(normal, rest, weights)
+            errors += (
+                self._square[f]
+                - 2 * np.sum(c * self._right[f], axis=1)
+                + np.sum(c * (self._normal[f] @ c), axis=1)
+            )
         return np.take_along_axis(solutions, errors.argmin(0)[None, None, :], axis=0)[0]
 
-    def _solved(self, normal: FloatArray, right: FloatArray, strength: float) -> FloatArray:
+    def _solved(self, normal: FloatArray, right: FloatArray, weights: FloatArray) -> FloatArray:
+        """Return the coefficients (strengths, k, columns) for every weight of the penalty."""
         # The small ridge fixes what neither data nor roughness determine.
         ridge = 1e-10 * np.trace(normal) / len(normal) + np.finfo(float).tiny
-        matrix = normal + strength * self.penalty + ridge * np.eye(len(normal))
-        return np.linalg.solve(matrix, right)
+        matrices = normal + weights[:, None, None] * self.penalty + ridge * np.eye(len(normal))
+        return np.linalg.solve(matrices, np.broadcast_to(right, (len(weights), *right.shape)))
+
+
+def fewer_unknowns(
+    designs: Sequence[FloatArray], penalties: Sequence[FloatArray], free: int, most: int
+) -> tuple[list[FloatArray], FloatArray, FloatArray]:
+    """Reduce a penalised fit of many unknowns to what the data can determine.
+
+    With a positive definite penalty P the coefficients are P^-1 A^T times as many numbers as the
+    design A has rows. The combinations of unknowns that this leaves are found from at most `most`
+    rows, evenly taken; with no more rows than that nothing is lost.
+
+    Parameters
+    ----------
+    designs : sequence of ndarray (rows, k + free)
+        One per structure.
+    penalties : sequence of ndarray
+        Diagonal blocks of the penalty of the first k unknowns, positive definite.
+    free : int
+        Number of unknowns without penalty, which come last.
+    most : int
+
+    Returns
+    -------
+    designs : list of ndarray (rows, r + free)
+    penalty : ndarray (r + free, r + free)
+        To be used with the reduced designs by `PenalisedFit`, with the same strengths as before.
+    expand : ndarray (k + free, r + free)
+        Coefficients of the given unknowns from the reduced ones.
+    """
+    every = np.concatenate(designs)
+    k = every.shape[1] - free
+    step = -(-len(every) // most)
+    chosen = every[::step, :k]
+    whitening = [np.linalg.inv(np.linalg.cholesky(block)) for block in penalties]
+    ends = np.cumsum([0] + [len(block) for block in penalties])
+    blocks = list(zip(whitening, ends, ends[1:], strict=False))
+    white = np.concatenate([w @ chosen[:, start:stop].T for w, start, stop in blocks])
+    square, turn = np.linalg.eigh(white.T @ white)
+    kept = square > 1e-12 * max(square.max(initial=0.0), np.finfo(float).tiny)
+    basis = white @ (turn[:, kept] / np.sqrt(square[kept]))
+    expand = np.zeros((k + free, basis.shape[1] + free))
+    expand[:k, : basis.shape[1]] = np.concatenate(
+        [w.T @ basis[start:stop] for w, start, stop in blocks]
+    )
+    expand[k:, basis.shape[1] :] = np.eye(free)
+    reduced = [design @ expand for design in designs]
+    # Strengths are relative to the mean diagonal of the normal matrix: keep their meaning.
+    before = np.sum(every**2) / (k + free)
+    after = sum(float(np.sum(design**2)) for design in reduced) / expand.shape[1]
+    penalty = np.diag(np.repeat([before / max(after, np.finfo(float).tiny), 0.0],
+                                [basis.shape[1], free]))  # fmt: skip
+    return reduced, penalty, expand
