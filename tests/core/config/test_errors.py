@@ -46,16 +46,11 @@ REFUSED = [
     ("model.net_type", '"Eagle"', 'not part of this version; use "normal"'),
     ("model.net_type", '"owl"', "is not described anywhere"),
     ("model.target_type", '"Rho"', "density matrices is not part"),
-    ("model.loss_type", '"wmae"', 'use "mse" or "mae"'),
-    ("model.loss_type", '"huber"', 'use "mse" or "mae"'),
     ("model.loss_type", '"ai2dft"', "needs a DFT engine"),
     ("model.loss_type", '"ai2dft_node"', "needs a DFT engine"),
     ("model.loss_type", '"hopad"', "needs a DFT engine"),
     ("model.loss_type", '"aims"', "needs a DFT engine"),
-    ("model.advanced.standardize_gauge", "true", "modulo mu S is not part"),
     ("model.advanced.time_reversal", '"false"', "moments as input"),
-    ("model.advanced.loss_average", '"element"', "mean over all elements"),
-    ("model.advanced.loss_space", '"irreps"', "errors of irreps"),
     ("process.train.optimizer.ema_decay", "0.999", "means of the parameters"),
     ("model.advanced.enable_bs3b_layer", "true", "second orbital set"),
     ("model.advanced.bs3b_orbital_types", '"s15p12d7"', "second orbital set"),
@@ -114,7 +109,7 @@ WRONG = [
     ("model.advanced.consider_parity", "1", "expected true or false"),
     ("model.advanced.net_irreps", '"64x0e+x1o"', '"x1o" is not an irrep'),
     ("model.advanced.net_irreps", '"64x0e+0x1o"', "at least one channel"),
-    ("model.loss_type", '"mea"', "expected one of mse, mae"),
+    ("model.loss_type", '"mea"', "expected one of mse, mae, wmae, huber"),
     ("data.graph.common_orbital_types", '"3s"', "s2p1"),
     ("data.inputs_dir", "5", "expected a path"),
     ("system.device", '"gpu*2:2"', "beyond the 2 devices"),
@@ -220,6 +215,23 @@ def test_odd_irreps_need_parity() -> None:
     assert "8x1o is odd under inversion" in failure(text % "false")
     Path("file.toml").write_text(text % "true")
     assert load_train("file.toml").model.advanced.consider_parity
+
+
+def test_learning_modulo_the_overlap_needs_the_overlap() -> None:
+    text = f"{MINIMAL}[model.advanced]\nstandardize_gauge = true\n[data.graph]\ngraph_type = %s\n"
+    message = failure(text % '"H"')
+    assert 'needs the overlaps, but data.graph.graph_type is "H"; set graph_type = "HS"' in message
+    Path("file.toml").write_text(text % '"HS"')
+    assert load_train("file.toml").model.advanced.standardize_gauge
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["loss_type=wmae", "loss_type=Huber", "loss_average=element", "loss_space=irreps"],
+)
+def test_losses_by_name(key: str) -> None:
+    Path("file.toml").write_text(MINIMAL)
+    assert load_train("file.toml", [key])
 
 
 def test_continuing_needs_a_run() -> None:

@@ -13,6 +13,7 @@ def broken_rules(config: TrainConfig | InferConfig) -> Iterator[str]:
     """Yield one line ``key: what is wrong, what to do`` for every broken rule."""
     if isinstance(config, TrainConfig):
         yield from _parity(config)
+        yield from _gauge(config)
         yield from _sizes(config)
         yield from _continued(config)
 
@@ -27,6 +28,23 @@ def _parity(config: TrainConfig) -> Iterator[str]:
         yield (
             f"model.advanced.net_irreps: {'+'.join(odd)} is odd under inversion while "
             "model.advanced.consider_parity is false; write every irrep as even (e)"
+        )
+
+
+def _gauge(config: TrainConfig) -> Iterator[str]:
+    """Require the overlaps where the Hamiltonian is learned modulo mu S."""
+    graph_type = config.data.graph.graph_type
+    if not config.model.advanced.standardize_gauge:
+        return
+    if config.model.target_type != "H":
+        yield (
+            "model.advanced.standardize_gauge: only a Hamiltonian is fixed up to mu S, but "
+            f"model.target_type is {config.model.target_type}; set standardize_gauge = false"
+        )
+    elif graph_type != "HS":
+        yield (
+            f"model.advanced.standardize_gauge: needs the overlaps, but data.graph.graph_type is "
+            f'"{graph_type}"; set graph_type = "HS"'
         )
 
 

@@ -17,13 +17,10 @@ from deeph.config.key import declared, key
 from deeph.config.system import System
 
 _ENGINE = "the loss needs a DFT engine during training, which is not part of this program"
-_LOSS = 'not part of this version; use "mse" or "mae"'
 _NET = 'the accurate network is not part of this version; use "normal"'
 _OWL = 'this network is not described anywhere; use "normal" or "accurate"'
 _RHO = "learning density matrices is not part of this version"
 _TIME = "magnetic matrices need moments as input, which are not part of this version"
-_IRREPS = 'errors of irreps are not part of this version; use "elements"'
-_ELEMENT = 'the mean over all elements is not part of this version; use "block"'
 _BS3B = "the second orbital set is not part of this version"
 _DROP = "dropping features or layers is not part of this version"
 _SGD = ("process.train.optimizer.type", ("sgd",))
@@ -179,16 +176,14 @@ class Advanced:
         "What the loss is the mean of: the elements of a block, then the blocks of a structure, "
         "then the structures (block, Eq. 7 of the paper), or all elements of a batch alike "
         "(element).",
-        choices=("block",),
-        refused={"element": _ELEMENT},
+        choices=("block", "element"),
         ours=True,
     )
     loss_space: str = key(
         "elements",
         "What errors are measured on: the elements of the blocks (elements) or their irreps, which "
         "does not depend on the orientation (irreps). The same for mse.",
-        choices=("elements",),
-        refused={"irreps": _IRREPS},
+        choices=("elements", "irreps"),
         ours=True,
     )
     huber_delta: float = key(
@@ -200,9 +195,7 @@ class Advanced:
     )
     standardize_gauge: bool = key(
         False,
-        "Learn modulo H -> H + mu S.",
-        only=False,
-        because="learning modulo mu S is not part of this version",
+        "Learn modulo H -> H + mu S, which only moves the zero of energy; graph_type must be HS.",
     )
     num_heads: int = key(
         2,
@@ -230,12 +223,11 @@ class TrainModel:
     target_type: str = key("H", "What is learned.", choices=("H",), refused={"Rho": _RHO})
     loss_type: str = key(
         "mse",
-        "Squared (mse) or absolute (mae) error in eV, averaged over each block, the pairs of a "
-        "structure, the structures.",
-        choices=("mse", "mae"),
+        "What is made small: squared errors (mse), absolute ones (mae), absolute ones weighted by "
+        "one over the typical size of what is learned between two elements and shells (wmae), or "
+        "squared ones that grow linearly above huber_delta (huber).",
+        choices=("mse", "mae", "wmae", "huber"),
         refused={
-            "wmae": _LOSS,
-            "huber": _LOSS,
             "ai2dft": _ENGINE,
             "ai2dft_node": _ENGINE,
             "hopad": _ENGINE,
