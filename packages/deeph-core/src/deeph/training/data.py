@@ -1,6 +1,6 @@
-"""Structures for training: which ones, their labels, and padded batches of them.
+"""Structures for training: which ones, and padded batches of them with their labels.
 
-In: a `Dataset`, sizes or a split. Out: `TrainingSet`s that yield `Graph`, `Labels` batches.
+In: examples of a target. Out: `Batches` that yield `Graph`, `Labels`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from deeph_spec.dataset import Dataset
-from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
 from deeph.graphs import Graph, Shape, concatenate, padded_shapes, smallest_fitting
-from deeph.representation import BlockRepresentation
-from deeph.targets.baseline import Baseline
-from deeph.targets.hamiltonian import Example, HamiltonianTarget, Labels, batch_labels
-
-_MAGNETIC = 1e-3
-"""In eV: parts of a Hamiltonian that change sign under time reversal, when larger than this."""
+from deeph.targets import Example, Labels, Target, batch_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +66,8 @@ class Batches:
 
 
 def batches(
-    target: HamiltonianTarget,
-    baseline: Baseline,
+    target: Target,
+    baseline: Any,
     examples: Sequence[Example],
     shapes: Sequence[Shape],
     batch_size: int,
@@ -82,7 +75,7 @@ def batches(
 ) -> Batches:
     """Return examples with their labels relative to a baseline."""
     labels = tuple(
-        Labels(*(array.astype(dtype) for array in target.labels(example, baseline)))
+        Labels(*(None if x is None else x.astype(dtype) for x in target.labels(example, baseline)))
         for example in examples
     )
     return Batches(tuple(examples), labels, tuple(shapes), batch_size, dtype)
@@ -107,41 +100,31 @@ def random_split(
     }
 
 
-def representation_of(
-    dataset: Dataset, further_shells: Sequence[int], examined: Sequence[str]
-) -> BlockRepresentation:
-    """Return the representation that fits a dataset's elements and spin.
+def differing_pairs(examples: Sequence[Example], label: str) -> list[str]:
+    """Say in a line each how the pairs of training and of predictions differ; empty if they agree.
+
+    A prediction takes its pairs from the overlap. Pairs that only the labels have, such as those
+    of atoms that one non-local projector joins, are then missing, also as ways for messages.
 
     Parameters
     ----------
-    dataset : Dataset
-    further_shells : sequence of int
-        Shells of the union beyond those of the elements.
-    examined : sequence of str
-        Structures whose Hamiltonians are looked at for magnetism.
-
-    Raises
-    ------
-    InputError
-        If the Hamiltonians change under time reversal: a network that sees only the structure
-        cannot learn the direction of moments.
+    examples : sequence of Example
+        Those of which the overlap is known are counted.
+    label : str
+        What is learned, in words.
     """
-    spin = dataset.spin or "none"
-    if spin == "none":
-        return BlockRepresentation.of(dataset.orbital_map, spin, True, further_shells)
-    full = BlockRepresentation.of(dataset.orbital_map, spin, False, further_shells)
-    kept = BlockRepresentation.of(dataset.orbital_map, spin, True, further_shells)
-    names, even = full.channels.spin_components, kept.channels.spin_components
-    widths = [3 if name.startswith("vector") else 1 for name in names]
-    odd = np.repeat([name not in even for name in names], widths)
-    for id in examined:
-        folder = dataset[id]
-        padded = full.gather(folder.hamiltonian(), full.species(folder.structure.numbers))
-        size = float(np.abs(padded[:, odd]).max(initial=0.0))
-        if size > _MAGNETIC:
-            raise InputError(
-                f"{folder.path / 'hamiltonian.h5'}: entries: the Hamiltonian is magnetic (up to "
-                f"{size:.2g} eV change sign under time reversal); networks that take moments as "
-                "input are not part of this version: train on non-magnetic structures"
-            )
-    return kept
+    counts = [e.pairs for e in examples if e.pairs is not None]
+    edges, lost, new = (sum(c[k] for c in counts) for k in range(3))
+    lines = []
+    if lost:
+        lines.append(
+            f"{lost} of {edges} pairs in training are in no overlap.h5: predictions, whose pairs "
+            "are those of the overlap, lack such pairs unless it lists them, with zeros (dock "
+            "convert and dock compute-overlap --like write it so)"
+        )
+    if new:
+        lines.append(
+            f"{new} pairs of overlaps have no {label} and were left out of the graphs in training, "
+            'but predictions have them: data.graph.graph_type = "HS" takes them in'
+        )
+    return lines

@@ -1,7 +1,7 @@
-"""Everything a training needs before its first step, from settings and a dataset.
+"""Everything a training needs before its first step, from settings and a dataset or examples.
 
-In: `TrainConfig`, `Dataset`, split. Out: `Training`: network, parameters, batches, programs, and
-how its models are written.
+In: `TrainConfig`, `Dataset` and split, or a target with its examples. Out: `Training`: network,
+parameters, batches, programs, and how its models are written.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from deeph.config import TrainConfig
 from deeph.graphs import Shape
 from deeph.models.model import Model, read_published
 from deeph.models.model_file import find_model, publish_model
+from deeph.models.ranges import measure
 from deeph.networks import NETWORKS, Network, NetworkSpecification
-from deeph.representation import BlockRepresentation
-from deeph.targets import TARGETS, fit_baseline
-from deeph.training.data import Batches, batches, representation_of, shapes_of
-from deeph.training.losses import LOSSES, typical_size
+from deeph.representation import ChannelTable
+from deeph.targets import TARGETS, Example, Target, TargetSettings
+from deeph.training.data import Batches, batches, differing_pairs, shapes_of
+from deeph.training.losses import Loss, kind_weights, typical_size
 from deeph.training.optimisers import optimiser
 from deeph.training.runs import dataset_hash
 from deeph.training.steps import Steps
+
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,7 @@ class Training:
     Attributes
     ----------
     model : Model
-        Network, representation and baseline.
+        Network, target and baseline.
     parameters : tree of arrays
         To start from.
     steps : Steps
@@ -65,6 +68,18 @@ class Training:
         )
 
 
+def target_settings(config: TrainConfig) -> TargetSettings:
+    """Return what the settings say of the target."""
+    common, advanced = config.data.graph.common_orbital_types, config.model.advanced
+    return TargetSettings(
+        with_overlap=config.data.graph.graph_type == "HS",
+        further_shells=shells_from_text(common) if common else (),
+        time_reversal=advanced.time_reversal,
+        gauge=advanced.standardize_gauge,
+        name=advanced.target_name,
+    )
+
+
 def continued_from(config: TrainConfig) -> Path | None:
     """Return the folder of the run that a training starts from, if any."""
     continued = config.process.train.continued
@@ -76,10 +91,7 @@ def continued_from(config: TrainConfig) -> Path | None:
 
 
 def set_up(
-    config: TrainConfig,
-    dataset: Dataset,
-    split: Mapping[str, Sequence[str]],
-    note: Callable[[str], None],
+    config: TrainConfig, dataset: Dataset, split: Mapping[str, Sequence[str]], note: Note
 ) -> Training:
     """Read structures, fit the baseline, make the network.
 
@@ -98,90 +110,147 @@ def set_up(
     InputError
         If a structure cannot be used, or does not fit the model that is continued.
     """
-    dtype = np.float64 if config.system.float_type == "fp64" else np.float32
     if not split["train"]:
         raise InputError("no structures to train on: the list train of the split is empty")
     ids = [*split["train"], *split["validate"]]
+    kind = TARGETS[config.model.target_type]
+    target = kind.of_data(dataset, ids, target_settings(config), note)
     earlier = _earlier_model(config)
-    common = config.data.graph.common_orbital_types
-    representation = representation_of(dataset, shells_from_text(common) if common else (), ids)
     if earlier is not None:
-        representation = _extended(earlier, representation)
-    target = TARGETS[config.model.target_type](representation)
-    with_overlap = config.data.graph.graph_type == "HS"
-    examples = {id: target.example(dataset[id], with_overlap) for id in ids}
-    train = [examples[id] for id in split["train"]]
+        if earlier[0].target.kind != target.kind:
+            raise InputError(
+                f"process.train.continued: model.target_type is {target.kind}, the earlier model "
+                f"has learned {earlier[0].target.kind}"
+            )
+        earlier[0].target.check_fits(target)
+        target = earlier[0].target
+    examples = {id: target.example(dataset[id]) for id in ids}
+    train, validate = ([examples[id] for id in split[name]] for name in ("train", "validate"))
+    folders = [dataset[id] for id in ids]
+    trained_on = dataset_hash(folders, kind.label_files)
+    training = set_up_examples(config, target, train, validate, note, trained_on, earlier)
+    known = training.model.ranges
+    for id in split["validate"] if known is not None else ():
+        for line in known.unusual(dataset[id].structure, examples[id].source.edge_pairs, id):
+            note(f"Warning: {line}")
+    return training
+
+
+def set_up_examples(
+    config: TrainConfig,
+    target: Target,
+    train: Sequence[Example],
+    validate: Sequence[Example],
+    note: Note = lambda line: None,
+    trained_on: str = "",
+    earlier: tuple[Model, Any] | None = None,
+) -> Training:
+    """Fit the baseline and make the network for examples in memory.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        With ``model.advanced.net_irreps`` given.
+    target : Target
+        What has made the examples.
+    train, validate : sequence of Example
+    note : function
+        Is told what happens, one line each.
+    trained_on : str
+        Hash of the data, for the model file.
+    earlier : (Model, tree of arrays), optional
+        What to start from.
+    """
+    dtype = np.float64 if config.system.float_type == "fp64" else np.float32
     atoms, edges = (
         sum(getattr(e.source.graph, name) for e in train) for name in ("nodes", "edges")
     )
     note(
-        f"{len(train)} structures to train, {len(split['validate'])} to validate: "
+        f"{len(train)} structures to train, {len(validate)} to validate: "
         f"{atoms} atoms, {edges} pairs to train on"
     )
+    differing = differing_pairs(train, target.title)
+    for line in differing:
+        note(f"Warning: {line}")
+    ranges = measure(
+        [e.source.graph for e in train],
+        tuple(symbol for symbol, _ in target.representation.orbital_map),
+    )
     if earlier is None:
-        baseline = fit_baseline(
-            [e.source for e in train],
-            [e.nodes for e in train],
-            [e.edges for e in train],
-            representation,
-        )
-        network, name = _network(config, representation, edges / max(atoms, 1))
+        baseline = target.fit(train)
+        network, name = _network(config, target, edges / max(atoms, 1))
     else:
         baseline, network, name = earlier[0].baseline, earlier[0].network, earlier[0].name
-    folders = [dataset[id] for id in ids]
-    model = Model(
-        name,
-        network,
-        config.model.target_type,
-        representation,
-        baseline,
-        with_overlap,
-        dataset_hash(folders),
-    )
+    r_max = network.specification.r_max
+    if ranges.farthest > r_max:
+        note(
+            f"Warning: pairs reach {ranges.farthest:.2f} Å, beyond the distance basis: raise "
+            f"model.advanced.gaussian_basis_rmax = {r_max:g}"
+        )
+    model = Model(name, network, target, baseline, trained_on, tuple(differing), ranges)
 
     loader, process = config.process.train.dataloader, config.process.train
-    shapes = shapes_of(list(examples.values()), loader.batch_size, process.multi_way_jit_num)
-    batched = {
-        name: batches(target, baseline, [examples[id] for id in split[name]], shapes,
-                      loader.batch_size, dtype)
-        for name in ("train", "validate")
-    }  # fmt: skip
-    parameters = earlier[1] if earlier else _first_parameters(config, network, batched["train"])
+    shapes = shapes_of([*train, *validate], loader.batch_size, process.multi_way_jit_num)
+    first, second = (
+        batches(target, baseline, part, shapes, loader.batch_size, dtype)
+        for part in (train, validate)
+    )
+    parameters = earlier[1] if earlier else _first_parameters(config, network, first)
     parameters = jax.tree.map(lambda x: jax.numpy.asarray(x, dtype), parameters)
-    note(_described(network, parameters, representation, shapes))
-    typical = typical_size(batched["train"].labels)
-    note(f"The baseline alone leaves {1e3 * typical:.3g} meV (root mean square) to be learned")
+    note(_described(parameters, target, shapes))
+    typical = typical_size(first.labels)
+    unit, factor = target.shown
+    note(
+        f"The baseline alone leaves {factor * typical:.3g} {unit} (root mean square) to be learned"
+    )
+    errors = target.measure("elements")
     steps = Steps(
         network,
-        representation,
+        target,
         optimiser(process.optimizer),
-        LOSSES[config.model.loss_type],
-        config.model.advanced.loss_scale_exponent,
+        errors,
+        _loss(config, target, first),
+        # The weights of wmae are its own.
+        1.0 if config.model.loss_type == "wmae" else config.model.advanced.loss_scale_exponent,
         typical,
     )
-    return Training(model, parameters, steps, batched["train"], batched["validate"])
+    return Training(model, parameters, steps, first, second)
 
 
-def _network(
-    config: TrainConfig, representation: BlockRepresentation, neighbours: float
-) -> tuple[Network, str]:
+def _network(config: TrainConfig, target: Target, neighbours: float) -> tuple[Network, str]:
     """Return a fresh network and its name."""
     advanced, name = config.model.advanced, config.model.net_type
-    natural, unnatural = representation.channels.counts(representation.l_max)
+    nodes, edges = _counts(target.node_channels), _counts(target.edge_channels)
     specification = NetworkSpecification(
-        elements=len(representation.orbital_map),
+        elements=len(target.representation.orbital_map),
         irreps=advanced.net_irreps or "",
         parity=advanced.consider_parity,
         blocks=advanced.num_blocks,
         r_max=advanced.gaussian_basis_rmax,
         neighbours=max(neighbours, 1.0),
-        node_natural=natural,
-        node_unnatural=unnatural,
-        edge_natural=natural,
-        edge_unnatural=unnatural,
+        node_natural=nodes[0],
+        node_unnatural=nodes[1],
+        edge_natural=edges[0],
+        edge_unnatural=edges[1],
         heads=advanced.num_heads,
     )
     return NETWORKS[name](specification), name
+
+
+def _counts(table: ChannelTable) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return how many natural and unnatural channels each J has; empty if there are none."""
+    return table.counts(int(table.j.max(initial=-1)))
+
+
+def _loss(config: TrainConfig, target: Target, train: Batches) -> Loss:
+    """Return the loss that the settings ask for."""
+    model, weights, advanced = config.model, None, config.model.advanced
+    counted = target.measure(advanced.loss_space)
+    if model.loss_type == "wmae":
+        graphs = [example.source.graph for example in train.examples]
+        elements = len(target.representation.orbital_map)
+        weights = kind_weights(counted, graphs, train.labels, elements)
+    return Loss(model.loss_type, counted, advanced.loss_average, advanced.huber_delta, weights)
 
 
 def _first_parameters(config: TrainConfig, network: Network, train: Batches) -> Any:
@@ -201,32 +270,14 @@ def _earlier_model(config: TrainConfig) -> tuple[Model, Any] | None:
     ]
 
 
-def _extended(
-    earlier: tuple[Model, Any], representation: BlockRepresentation
-) -> BlockRepresentation:
-    """Return the representation of the earlier model if the new data fit into it."""
-    known = dict(earlier[0].representation.orbital_map)
-    for symbol, shells in representation.orbital_map:
-        if known.get(symbol) != shells:
-            raise InputError(
-                f"process.train.continued: {symbol} has shells {list(shells)} in the new data, "
-                f"but the earlier model knows {known.get(symbol, 'no such element')}"
-            )
-    if representation.spin != earlier[0].representation.spin:
-        raise InputError(
-            f"process.train.continued: the new data have spin {representation.spin}, the earlier "
-            f"model {earlier[0].representation.spin}"
-        )
-    return earlier[0].representation
-
-
-def _described(
-    network: Network, parameters: Any, representation: BlockRepresentation, shapes: Sequence[Shape]
-) -> str:
+def _described(parameters: Any, target: Target, shapes: Sequence[Shape]) -> str:
     count = sum(x.size for x in jax.tree.leaves(parameters))
-    outputs = representation.channels.size
+    nodes, edges = target.node_channels.size, target.edge_channels.size
+    outputs = f"{max(nodes, edges)} numbers per " + (
+        "block" if nodes and edges else "atom" if nodes else "pair"
+    )
     padded = ", ".join(f"{s.nodes} atoms x {s.edges} pairs" for s in shapes)
     return (
-        f"Network of {count:,} parameters, {outputs} numbers per block; padded to {padded} "
+        f"Network of {count:,} parameters, {outputs}; padded to {padded} "
         "(the first step of each shape is slow: it is compiled)"
     )

@@ -17,12 +17,17 @@ import optax
 
 from deeph.graphs import Graph, Shape
 from deeph.networks import Network
-from deeph.representation import BlockRepresentation
-from deeph.targets.hamiltonian import Labels, hermitian_result
-from deeph.training.losses import Deviation, absolute_sums, deviation, weighted
+from deeph.targets import Labels, Target
+from deeph.targets.measures import Deviation, Measure
+from deeph.training.losses import (
+    LossFunction,
+    absolute_sums,
+    deviation,
+    weighted,
+    without_overlap,
+)
 
 Array = Any
-Loss = Callable[[BlockRepresentation, Graph, Shape, Deviation], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +37,13 @@ class Steps:
     Attributes
     ----------
     network : Network
-    representation : BlockRepresentation
+    target : Target
     optimiser : optax.GradientTransformation
         Without the learning rate.
+    measure : Measure
+        What errors are counted in.
     loss : function
-        One of `deeph.training.losses.LOSSES`.
+        Such as `deeph.training.losses.Loss`.
     exponent, typical : float
         Weights of errors in the loss, see `deeph.training.losses.weighted`.
     compiled : list of str
@@ -44,9 +51,10 @@ class Steps:
     """
 
     network: Network
-    representation: BlockRepresentation
+    target: Target
     optimiser: optax.GradientTransformation
-    loss: Loss
+    measure: Measure
+    loss: LossFunction
     exponent: float = 1.0
     typical: float = 1.0
     compiled: list[str] = field(default_factory=list)
@@ -92,16 +100,19 @@ class Steps:
         """Return the loss, and sums of absolute errors with numbers of elements, (2, 2)."""
         return self._programs[1](parameters, graph, labels, structures=structures)
 
-    def _deviation(self, parameters: Any, graph: Graph, labels: Labels) -> Deviation:
+    def _deviation(self, parameters: Any, graph: Graph, labels: Labels, shape: Shape) -> Deviation:
         nodes, edges = self.network.apply(parameters, graph)
-        nodes, edges = hermitian_result(self.representation, graph, nodes, edges)
-        return deviation(self.representation, graph, labels, nodes, edges)
+        nodes, edges = self.target.paired(graph, nodes, edges)
+        difference = deviation(self.measure, graph, labels, nodes, edges)
+        if labels.node_overlap is None:
+            return difference
+        return without_overlap(graph, shape, difference, labels.node_overlap, labels.edge_overlap)
 
     def _objective(
         self, graph: Graph, labels: Labels, shape: Shape, difference: Deviation
     ) -> Array:
-        difference = weighted(self.representation, labels, difference, self.exponent, self.typical)
-        return self.loss(self.representation, graph, shape, difference)
+        difference = weighted(self.measure, labels, difference, self.exponent, self.typical)
+        return self.loss(graph, shape, difference)
 
     def _train_step(
         self,
@@ -116,7 +127,9 @@ class Steps:
         shape = Shape(graph.nodes, graph.edges, structures)
 
         def objective(values: Any) -> Array:
-            return self._objective(graph, labels, shape, self._deviation(values, graph, labels))
+            return self._objective(
+                graph, labels, shape, self._deviation(values, graph, labels, shape)
+            )
 
         loss, gradient = jax.value_and_grad(objective)(parameters)
         updates, state = self.optimiser.update(gradient, state, parameters)
@@ -128,8 +141,8 @@ class Steps:
     ) -> tuple[Array, Array]:
         self.compiled.append(f"evaluate: {graph.nodes} atoms, {graph.edges} edges")
         shape = Shape(graph.nodes, graph.edges, structures)
-        difference = self._deviation(parameters, graph, labels)
+        difference = self._deviation(parameters, graph, labels, shape)
         return (
             self._objective(graph, labels, shape, difference),
-            absolute_sums(self.representation, graph, difference),
+            absolute_sums(self.measure, graph, difference),
         )
