@@ -36,12 +36,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yardstick import one_thread
-
-if "--child" in sys.argv and '"compiling"' not in sys.argv[-1]:
-    one_thread()
-
 import numpy as np
+from yardstick import one_thread
 from yardstick.yard import FLOPS, cpu_seconds, yard
 
 IRREPS = "64x0e+32x1o+16x2e+8x3o+8x4e"
@@ -314,13 +310,15 @@ PARTS = {"speed": speed, "compiling": compiling, "training": training, "inferenc
 
 def measured(case: Case, cache: Path | None = None) -> dict[str, Any]:
     """Measure a case in a process of its own; with `cache`, programs are kept there."""
-    places = {} if cache is None else {"JAX_COMPILATION_CACHE_DIR": str(cache)}
-    others = {name: v for name, v in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    surroundings = one_thread() if cache is None else {**os.environ, "JAX_PLATFORMS": "cpu"}
+    surroundings.pop("JAX_COMPILATION_CACHE_DIR", None)
+    if cache is not None:
+        surroundings["JAX_COMPILATION_CACHE_DIR"] = str(cache)
     done = subprocess.run(
         [sys.executable, __file__, "--child", json.dumps(case._asdict())],
         capture_output=True,
         text=True,
-        env=others | {"JAX_PLATFORMS": "cpu"} | places,
+        env=surroundings,
         check=False,
     )
     if done.returncode:

@@ -1,0 +1,1 @@
+"""Trainings for the benchmark of accuracy: the sets, what may be changed, one training."""
