@@ -36,8 +36,6 @@ REFUSED = [
     ("system.float_type", '"tf32"', "accuracy is not proven"),
     ("system.device", '"gpu*4:0-1"', "several devices in one run are not part of this version"),
     ("system.device", '"cpu*8"', "the CPU is one device"),
-    ("data.graph.graph_type", '"S"', "training needs the Hamiltonian"),
-    ("data.graph.graph_type", '"Rho"', "density matrices is not part"),
     ("data.graph.graph_type", '"Sap"', "pattern of the overlap alone"),
     ("data.graph.storage_type", '"disk"', "graphs on disk are not part"),
     ("data.graph.parallel_num", "8", "graphs are built by one process"),
@@ -45,12 +43,10 @@ REFUSED = [
     ("model.net_type", '"accurate"', 'not part of this version; use "normal"'),
     ("model.net_type", '"Eagle"', 'not part of this version; use "normal"'),
     ("model.net_type", '"owl"', "is not described anywhere"),
-    ("model.target_type", '"Rho"', "density matrices is not part"),
     ("model.loss_type", '"ai2dft"', "needs a DFT engine"),
     ("model.loss_type", '"ai2dft_node"', "needs a DFT engine"),
     ("model.loss_type", '"hopad"', "needs a DFT engine"),
     ("model.loss_type", '"aims"', "needs a DFT engine"),
-    ("model.advanced.time_reversal", '"false"', "moments as input"),
     ("process.train.optimizer.ema_decay", "0.999", "means of the parameters"),
     ("model.advanced.enable_bs3b_layer", "true", "second orbital set"),
     ("model.advanced.bs3b_orbital_types", '"s15p12d7"', "second orbital set"),
@@ -105,11 +101,14 @@ WRONG = [
     ("model.advanced.consider_parity", '"true"', "expected true or false"),
     ("model.advanced.num_heads", "0", "expected 1 or more"),
     ("model.advanced.huber_delta", "0", "expected above 0"),
-    ("model.advanced.time_reversal", '"yes"', "expected one of auto, true"),
+    ("model.advanced.time_reversal", '"yes"', "expected one of auto, true, false"),
     ("model.advanced.consider_parity", "1", "expected true or false"),
     ("model.advanced.net_irreps", '"64x0e+x1o"', '"x1o" is not an irrep'),
     ("model.advanced.net_irreps", '"64x0e+0x1o"', "at least one channel"),
-    ("model.loss_type", '"mea"', "expected one of mse, mae, wmae, huber"),
+    ("model.loss_type", '"mea"', "expected one of mse, mae, wmae, huber; did you mean m"),
+    ("model.net_type", '"nomal"', "did you mean normal?"),
+    ("system.random_seed", "-1", "expected from 0 to 4294967295"),
+    ("process.train.max_epoch", "2026-01-01", "expected a whole number"),
     ("data.graph.common_orbital_types", '"3s"', "s2p1"),
     ("data.inputs_dir", "5", "expected a path"),
     ("system.device", '"gpu*2:2"', "beyond the 2 devices"),
@@ -141,7 +140,19 @@ UNKNOWN = [
     ),
     ("[model]\nnum_block = 3", "model.num_block", "did you mean model.advanced.num_blocks?"),
     ("[proces.train]\nmax_epoch = 2", "proces", "unknown table; did you mean process?"),
-    ("[system]\nqq = 2", "system.qq", "unknown key; known: system.note"),
+    ("[system]\nqq = 2", "system.qq", "unknown key; known: system.note, system.device"),
+    (
+        "[process.train.optimizer]\nlr = 1e-3",
+        "process.train.optimizer.lr",
+        "known: process.train.optimizer.type, process.train.optimizer.init_learning_rate",
+    ),
+    (
+        "[process.train]\nlearning_rate = 1e-3",
+        "process.train.learning_rate",
+        "did you mean process.train.optimizer.init_learning_rate?",
+    ),
+    ("[optimizer]\ntype = 'adam'", "optimizer", "did you mean process.train.optimizer?"),
+    ("[[process.train]]\nmax_epoch = 1", "process.train", "expected a table [process.train]"),
     ("[process]\ntrain = 3", "process.train", "expected a table [process.train]"),
     ("[process.infer]\noutput_type = 'h5'", "process.infer", "unknown table"),
     ("[model]\nmodel_dir = 'model'", "model.model_dir", "other command's files"),
@@ -153,6 +164,32 @@ def test_an_unknown_key_names_the_nearest_known_one(text: str, key: str, hint: s
     message = failure(MINIMAL + text)
     assert message.startswith(f"file.toml: {key}: ")
     assert hint in message
+
+
+BROKEN = [
+    ("[model.advanced]\nconsider_parity = True", "consider_parity = True; write true or false"),
+    ("[process.train]\nmax_epoch = 1\nmax_epoch = 2", "max_epoch = 2, which is set before"),
+    ("[system]\nnote = my run", "note = my run; a text needs quotes"),
+    ("[model.advanced]\nnet_irreps = 8x0e+8x1o", "a text needs quotes"),
+    ("[process.train.scheduler]\nrtol = 0,05", "rtol = 0,05; write numbers with a point"),
+    ('[system]\nnote = "C:\\data"', 'write paths with "/"'),
+    ("[system", "(at line 4, column 8): [system"),
+]
+
+
+@pytest.mark.parametrize(("text", "hint"), BROKEN)
+def test_what_is_no_toml_is_quoted_with_a_hint(text: str, hint: str) -> None:
+    message = failure(f"{MINIMAL}{text}\n")
+    assert message.startswith("file.toml: not valid TOML: ")
+    assert hint in message
+
+
+def test_names_are_compared_without_case_and_underscores() -> None:
+    text = f'{MINIMAL}[process.train.scheduler]\ntype = "WarmupCosineDecay"\n'
+    Path("file.toml").write_text(text, encoding="utf-8-sig")
+    config = load_train("file.toml", ["float_type=float64"])
+    assert config.process.train.scheduler.type == "warmup_cosine_decay"
+    assert config.system.float_type == "fp64"
 
 
 def test_broken_toml_names_file_and_line() -> None:
@@ -305,3 +342,24 @@ class TestOverrides:
 
     def test_a_word_without_equals_is_an_error(self) -> None:
         assert "expected key=value" in failure(MINIMAL, ("max_epoch",))
+
+
+@pytest.mark.parametrize(
+    ("target", "graph", "said"),
+    [
+        ("H", "S", 'use "H" or "HS"'),
+        ("H", "Rho", 'use "H" or "HS"'),
+        ("Rho", "H", 'use "Rho" or "HS"'),
+        ("S", "HS", 'use "S"'),
+        ("tensor", "S", "model.advanced.target_name: must name a dataset"),
+    ],
+)
+def test_the_graph_holds_what_is_learned(target: str, graph: str, said: str) -> None:
+    text = f'{MINIMAL}[model]\ntarget_type = "{target}"\n'
+    assert said in failure(f'{text}[data.graph]\ngraph_type = "{graph}"\n')
+
+
+@pytest.mark.parametrize(("target", "graph"), [("H", "H"), ("Rho", "Rho"), ("energy", "S")])
+def test_the_graph_follows_the_target(target: str, graph: str) -> None:
+    Path("file.toml").write_text(f'{MINIMAL}[model]\ntarget_type = "{target}"\n')
+    assert load_train("file.toml").data.graph.graph_type == graph

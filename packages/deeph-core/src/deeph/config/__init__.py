@@ -14,8 +14,9 @@ from deeph_spec.errors import InputError
 
 from deeph.config.describe import as_flat, describe, fingerprint, to_toml, with_proposed
 from deeph.config.inference import InferConfig
-from deeph.config.parsing import Reading, read_settings, read_toml
+from deeph.config.parsing import Reading, read_settings
 from deeph.config.proposals import resolve_training
+from deeph.config.toml import read_toml
 from deeph.config.training import TrainConfig
 
 __all__ = [

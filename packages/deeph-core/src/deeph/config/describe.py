@@ -14,7 +14,7 @@ from deeph_spec.files import readable, sha256
 
 from deeph.config.inference import InferConfig
 from deeph.config.key import KeySpec, in_effect, key_specs, lookup
-from deeph.config.parsing import shown
+from deeph.config.toml import shown
 from deeph.config.training import TrainConfig
 
 Settings = TrainConfig | InferConfig

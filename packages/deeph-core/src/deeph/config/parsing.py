@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
+import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,7 @@ from deeph_spec.errors import InputError
 
 from deeph.config.key import KeySpec, default_of, key_specs, sections
 from deeph.config.rules import broken_rules
+from deeph.config.toml import shown
 
 Config = TypeVar("Config")
 _WORDS = {
@@ -54,53 +55,6 @@ class _Report:
         self.problems.append(f"{self.where}: {name}: {message}")
 
 
-def shown(value: object) -> str:
-    """Write a value as TOML does."""
-    if isinstance(value, Path):
-        value = str(value)
-    if isinstance(value, tuple):
-        value = list(value)
-    if isinstance(value, bool | str | list | int):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    dict
-        Its tables.
-
-    Raises
-    ------
-    InputError
-        When there is no such file, it is not text, or its syntax is wrong (with the line).
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        others = sorted(other.name for other in path.parent.glob("*.toml"))
-        hint = f"; its folder holds {', '.join(others[:5])}" if others else ""
-        raise InputError(f"{path}: no such file{hint}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, expected a TOML file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text, expected a TOML file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
-
-
 def _nearest(name: str, known: Sequence[str]) -> str | None:
     """Find the known dotted name whose last part is most like that of `name`.
 
@@ -114,6 +68,19 @@ def _nearest(name: str, known: Sequence[str]) -> str | None:
         if near:
             return by_last[near[0]]
     return None
+
+
+def _known(name: str, known: Sequence[str]) -> str:
+    """List the names of the same table, or where there is no such table the first ones of all."""
+    parent = name.rpartition(".")[0]
+    inside = [full for full in known if full.rpartition(".")[0] == parent]
+    inside += dict.fromkeys(
+        ".".join(full.split(".")[: parent.count(".") + 2])
+        for full in known
+        if parent and full.startswith(parent + ".") and full not in inside
+    )
+    shown_names = (inside or list(known))[:6]
+    return ", ".join(shown_names) + (", ..." if len(inside or known) > 6 else "")
 
 
 def _leaves(
@@ -179,14 +146,22 @@ def _typed(spec: KeySpec, value: Any) -> Any:
 def _named(spec: KeySpec, text: str) -> str:
     """Find the choice that a text means, without regard to case."""
     declared = spec.said
-    names = {choice.lower(): choice for choice in declared.choices}
-    names |= {alias.lower(): choice for alias, choice in declared.aliases.items()}
-    refused = {name.lower(): reason for name, reason in declared.refused.items()}
-    if text.lower() in names:
-        return names[text.lower()]
-    if text.lower() in refused:
-        raise InputError(refused[text.lower()])
-    raise InputError(f"expected one of {', '.join(declared.choices)}")
+    names = {_plain(choice): choice for choice in declared.choices}
+    names |= {_plain(alias): choice for alias, choice in declared.aliases.items()}
+    refused = {_plain(name): reason for name, reason in declared.refused.items()}
+    given = _plain(text)
+    if given in names:
+        return names[given]
+    if given in refused:
+        raise InputError(refused[given])
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
+    hint = f"; did you mean {names[near[0]]}?" if near else ""
+    raise InputError(f"expected one of {', '.join(declared.choices)}{hint}")
+
+
+def _plain(name: str) -> str:
+    """Return a name for comparison: ReduceOnPlateau is reduce_on_plateau."""
+    return re.sub(r"[\s_-]", "", name).lower()
 
 
 def _convert(spec: KeySpec, value: Any) -> Any:
@@ -283,7 +258,7 @@ def _collect(
         else:
             known = list(sections(specs)) if isinstance(value, dict) else names
             near = _nearest(name, known)
-            hint = f"; did you mean {near}?" if near else f"; known: {', '.join(known[:4])}, ..."
+            hint = f"; did you mean {near}?" if near else f"; known: {_known(name, known)}"
             report.problem(name, f"unknown {'table' if isinstance(value, dict) else 'key'}{hint}")
     for name, value in wrong.items():
         right = misspelt[name]

@@ -14,7 +14,7 @@ from deeph_spec.files import write_text
 
 from deeph.config.inference import InferConfig
 from deeph.config.key import KeySpec, key_specs
-from deeph.config.parsing import shown
+from deeph.config.toml import shown
 from deeph.config.training import TrainConfig
 
 _HEAD = """\
@@ -47,9 +47,8 @@ def _type(spec: KeySpec) -> str:
     words = {"str": "text", "size": "number", "pair": "two numbers", "bool": "bool"}
     text = words.get(spec.kind, spec.kind)
     if spec.said.choices:
-        names = {alias: name for alias, name in spec.said.aliases.items()}
         text = ", ".join(spec.said.choices)
-        text += "".join(f" (also {alias})" for alias in names)
+        text += f" (also {', '.join(spec.said.aliases)})" if spec.said.aliases else ""
     elif spec.said.limited:
         text += f", only {shown(spec.said.only)}"
     elif spec.said.rule:

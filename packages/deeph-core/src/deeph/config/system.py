@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deeph.config.device import parse_device
-from deeph.config.key import key
+from deeph.config.key import Rule, key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +25,17 @@ class System:
         "fp32",
         "Number type of graph and network.",
         choices=("fp32", "fp64"),
+        aliases={"float32": "fp32", "float64": "fp64"},
         refused={
             "bf16": 'its accuracy is not proven for Hamiltonians in this version; use "fp32"',
             "tf32": 'its accuracy is not proven for Hamiltonians in this version; use "fp32"',
         },
     )
-    random_seed: int = key(137, "Seed of the split, the initial parameters and the shuffling.")
+    random_seed: int = key(
+        137,
+        "Seed of the split, the initial parameters and the shuffling.",
+        rule=Rule("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
+    )
     log_level: str = key(
         "info",
         "Least important messages that enter the log file deeph.log.",
