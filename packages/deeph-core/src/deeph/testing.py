@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from deeph_spec.testing import assert_hermitian
 from numpy.typing import NDArray
 
 from deeph.graphs.graph import Graph
-from deeph.networks.specification import NetworkSpecification
+from deeph.networks.specification import Drop, NetworkSpecification
 from deeph.representation import BlockRepresentation
 from deeph.so3 import EdgeFrames, wigner_blocks
 
@@ -40,6 +40,7 @@ __all__ = [
     "relative_difference",
     "rotated_matrix",
     "spin_rotation",
+    "time_reversed",
 ]
 
 
@@ -155,6 +156,23 @@ def rotated_matrix(
         if len(left) < matrix.chunk_shapes[row, 0]:
             left, right = np.kron(spin, left), np.kron(spin, right)
         result.block(row)[...] = left @ matrix.block(row) @ right.conj().T
+    return result
+
+
+def time_reversed(matrix: BlockMatrix) -> BlockMatrix:
+    """Return sigma_y H* sigma_y, which is H where there are no moments.
+
+    Parameters
+    ----------
+    matrix : BlockMatrix
+        With spin-orbit coupling.
+    """
+    result = matrix.with_entries(np.empty_like(matrix.entries))
+    flip = np.array([[0, -1j], [1j, 0]])
+    for row in range(len(matrix)):
+        block = matrix.block(row).conj()
+        left, right = (np.kron(flip, np.eye(size // 2)) for size in block.shape)
+        result.block(row)[...] = left @ block @ right
     return result
 
 
@@ -316,57 +334,117 @@ class BondNetwork:
     Attributes
     ----------
     specification : NetworkSpecification
+    drop : Drop
+        Of its features, channels of the result, it leaves some out in training.
+    remat : bool
+        Without effect.
     """
 
     specification: NetworkSpecification
+    drop: Drop = field(default_factory=Drop)
+    remat: bool = False
 
     def init(self, rng: Array, graph: Graph) -> dict[str, Array]:
         """Return fresh parameters; untrained, the result is zero."""
         import jax.numpy as jnp
 
-        j, _ = self._channels()
-        shape = (self.specification.elements**2, _BOND_FUNCTIONS, len(j))
-        onsite = (self.specification.elements, len(j))
-        return {"bond": jnp.zeros(shape), "field": jnp.zeros(shape), "atom": jnp.zeros(onsite)}
+        nodes, edges = len(self._node_channels()[0]), len(self._edge_channels()[0])
+        elements = self.specification.elements
+        return {
+            "bond": jnp.zeros((elements**2, _BOND_FUNCTIONS, edges)),
+            "field": jnp.zeros((elements**2, _BOND_FUNCTIONS, nodes)),
+            "atom": jnp.zeros((elements, nodes)),
+        }
 
     def apply(
         self, parameters: Mapping[str, Array], graph: Graph, rng: Array | None = None
     ) -> tuple[Array, Array]:
         """Return irreps of nodes (n, size) in the lab and of edges (e, size) in edge frames."""
+        nodes, edges = self._fields(parameters, graph), self._bonds(parameters, graph)
+        if rng is None or not self.drop.features:
+            return nodes, edges
+        return (
+            self._kept(nodes, _channel_of(self._node_channels()[0]), rng, 0),
+            self._kept(edges, _channel_of(self._edge_channels()[0]), rng, 1),
+        )
+
+    def _fields(self, parameters: Mapping[str, Array], graph: Graph) -> Array:
+        """Return what atoms are by themselves, and harmonics of the directions of neighbours."""
         import jax
+        import jax.numpy as jnp
+
+        (j, natural), spec = self._node_channels(), self.specification
+        if not len(j):
+            return jnp.zeros((graph.nodes, 0), graph.lengths.dtype)
+        wigner = wigner_blocks(EdgeFrames(graph.axes, graph.turned), int(j.max()))
+        direction = jnp.concatenate([d[:, :, l] for l, d in enumerate(wigner)], axis=1)
+        channel = _channel_of(j)
+        harmonics = direction[:, j[channel] ** 2 + j[channel] + _m_of(j)]
+        strength = self._strength(parameters["field"] * natural, graph)
+        around = strength[:, channel] * harmonics
+        nodes = jax.ops.segment_sum(around, graph.centre, graph.nodes) / spec.neighbours**0.5
+        scalar = (j == 0) & natural
+        return nodes + (parameters["atom"][graph.species] * scalar)[:, channel]
+
+    def _bonds(self, parameters: Mapping[str, Array], graph: Graph) -> Array:
+        """Return a function of distance for M = 0 of natural channels."""
+        import jax.numpy as jnp
+
+        j, natural = self._edge_channels()
+        if not len(j):
+            return jnp.zeros((graph.edges, 0), graph.lengths.dtype)
+        channel = _channel_of(j)
+        straight = (_m_of(j) == 0) & natural[channel]
+        return self._strength(parameters["bond"] * natural, graph)[:, channel] * straight
+
+    def _strength(self, weights: Array, graph: Graph) -> Array:
+        """Return functions of the distance (e, channels), by the elements of both atoms."""
         import jax.numpy as jnp
 
         from deeph.layers.radial import gaussians
 
-        spec, (j, natural) = self.specification, self._channels()
-        channel = np.repeat(np.arange(len(j)), 2 * j + 1)
-        m = np.concatenate([np.arange(-l, l + 1) for l in j])
-        straight = (m == 0) & natural[channel]
         first, second = graph.species[graph.centre], graph.species[graph.neighbour]
-        functions = gaussians(graph.lengths, spec.r_max, _BOND_FUNCTIONS)
+        functions = gaussians(graph.lengths, self.specification.r_max, _BOND_FUNCTIONS)
+        chosen = weights[first * self.specification.elements + second]
+        return jnp.einsum("ek,ekc->ec", functions, chosen)
 
-        def strength(name: str) -> Array:
-            weights = parameters[name][first * spec.elements + second] * natural
-            return jnp.einsum("ek,ekc->ec", functions, weights)
+    def _kept(self, values: Array, channel: NDArray[np.int64], rng: Array, part: int) -> Array:
+        """Return values of which whole channels are left out, the others the larger for it."""
+        import jax
 
-        wigner = wigner_blocks(EdgeFrames(graph.axes, graph.turned), int(j.max()))
-        direction = jnp.concatenate([d[:, :, l] for l, d in enumerate(wigner)], axis=1)
-        around = strength("field")[:, channel] * direction[:, j[channel] ** 2 + j[channel] + m]
-        nodes = jax.ops.segment_sum(around, graph.centre, graph.nodes) / spec.neighbours**0.5
-        scalar = (j == 0) & natural
-        nodes = nodes + (parameters["atom"][graph.species] * scalar)[:, channel]
-        return nodes, strength("bond")[:, channel] * straight
-
-    def _channels(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return J of every channel of the target, and whether it is natural."""
-        counts = zip(
-            self.specification.edge_natural, self.specification.edge_unnatural, strict=True
+        keep, channels = 1 - self.drop.features, int(channel.max(initial=-1)) + 1
+        mask = jax.random.bernoulli(
+            jax.random.fold_in(rng, part), keep, (values.shape[0], channels)
         )
-        rows = [(j, k < n) for j, (n, u) in enumerate(counts) for k in range(n + u)]
-        return np.array([j for j, _ in rows]), np.array([natural for _, natural in rows])
+        return values * mask[:, channel] / keep
+
+    def _node_channels(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        return _channels(self.specification.node_natural, self.specification.node_unnatural)
+
+    def _edge_channels(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        return _channels(self.specification.edge_natural, self.specification.edge_unnatural)
 
 
 _BOND_FUNCTIONS = 8
+
+
+def _channels(
+    natural: Sequence[int], unnatural: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return J of every channel of a target, and whether it is natural."""
+    counts = zip(natural, unnatural, strict=True)
+    rows = [(j, k < n) for j, (n, u) in enumerate(counts) for k in range(n + u)]
+    return np.array([j for j, _ in rows], int), np.array([known for _, known in rows], bool)
+
+
+def _channel_of(j: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the channel of every component."""
+    return np.repeat(np.arange(len(j)), 2 * j + 1)
+
+
+def _m_of(j: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return M of every component."""
+    return np.concatenate([np.arange(-l, l + 1) for l in j])
 
 
 def _one_atom_each(representation: BlockRepresentation) -> Structure:
