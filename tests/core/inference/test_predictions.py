@@ -216,7 +216,7 @@ def test_a_published_model_predicts_the_same(
     for place in (path, tmp_path, tmp_path / "model"):
         loaded = Predictor.load(place)
         assert loaded.orbital_map == SHELLS
-        assert (loaded.spin, loaded.network) == ("none", "normal")
+        assert (loaded.target, loaded.network) == (training.model.target, "normal")
         assert len(loaded.identity) == 64
         for (_, one), same in zip(loaded.predict(dataset), expected, strict=True):
             np.testing.assert_array_equal(one.entries, same.entries)

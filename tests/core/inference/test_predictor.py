@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from deeph.inference.predictor import Predictor
 from deeph.representation import BlockRepresentation
+from deeph.targets import HamiltonianTarget
 from deeph_spec.dataset import Dataset
 from deeph_spec.errors import InputError
 from deeph_spec.testing import random_dataset
@@ -16,8 +17,8 @@ from deeph_spec.testing import random_dataset
 
 def predictor(dataset: Dataset, spin: str) -> Predictor:
     """Return a predictor that knows the elements of a dataset, without a network."""
-    representation = BlockRepresentation.of(dataset.orbital_map, spin)
-    return Predictor(cast(Any, SimpleNamespace(representation=representation)), {}, "")
+    target = HamiltonianTarget(BlockRepresentation.of(dataset.orbital_map, spin))
+    return Predictor(cast(Any, SimpleNamespace(target=target)), {}, "")
 
 
 @pytest.mark.parametrize(

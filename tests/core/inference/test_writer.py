@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 import pytest
 from deeph.inference.writer import write_beside_input, write_folder
+from deeph.representation import BlockRepresentation
+from deeph.targets import HamiltonianTarget, Target
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import Dataset, StructureFolder
 from deeph_spec.errors import InputError
@@ -18,12 +20,15 @@ from deeph_spec.system import SystemInfo
 from deeph_spec.testing import random_folder
 from deeph_spec.validation import validate_folder
 
+TARGET = HamiltonianTarget(BlockRepresentation.of({"H": (0,)}, "none"))
+
 
 @dataclass
 class Model:
     identity: str = "0123abcd"
     network: str = "normal"
     trained_on: str = "ffee"
+    target: Target = TARGET
 
 
 @pytest.fixture(params=["none", "soc"])

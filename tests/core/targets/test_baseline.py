@@ -10,8 +10,7 @@ import pytest
 from deeph.graphs import GraphSource, build_graph
 from deeph.representation import BlockRepresentation
 from deeph.so3 import wigner_blocks
-from deeph.targets import Baseline, fit_baseline
-from deeph.targets.hamiltonian import HamiltonianTarget
+from deeph.targets import Baseline, HamiltonianTarget, fit_baseline
 from deeph.testing import assert_close_matrices, rotated_matrix
 from deeph_spec.structure import Structure
 from deeph_spec.testing import neighbour_pairs, random_structure, toy_matrices

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from deeph.graphs import Shape, concatenate
 from deeph.representation import BlockRepresentation
-from deeph.targets import Baseline, HamiltonianTarget, fit_baseline
-from deeph.targets.hamiltonian import Example, batch_labels, hermitian_result
+from deeph.targets import (
+    Baseline,
+    Example,
+    HamiltonianTarget,
+    batch_labels,
+    hermitian_result,
+)
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import StructureFolder
 from deeph_spec.errors import InputError
@@ -29,8 +35,7 @@ def target_of(spin: str = "none", time_reversal: bool = True) -> HamiltonianTarg
 
 
 def baseline_of(target: HamiltonianTarget, *examples: Example) -> Baseline:
-    parts = zip(*((e.source, e.nodes, e.edges) for e in examples), strict=True)
-    return fit_baseline(*map(list, parts), target.representation)
+    return target.fit(examples)
 
 
 @pytest.mark.parametrize(("spin", "time_reversal"), KINDS)
@@ -40,8 +45,8 @@ def test_labels_give_the_blocks_back(
 ) -> None:
     given, other = folder(tmp_path / "1", spin=spin), folder(tmp_path / "2", spin=spin, seed=5)
     target = target_of(spin, time_reversal)
-    example = target.example(given, with_overlap=False)
-    fitted_to = target.example(other if fitted_to_others else given, with_overlap=False)
+    example = target.example(given)
+    fitted_to = target.example(other if fitted_to_others else given)
     baseline = baseline_of(target, fitted_to)
     labels = target.labels(example, baseline)
     matrix = target.blocks(example.source, labels.node_residual, labels.edge_residual, baseline)
@@ -54,9 +59,7 @@ def test_labels_give_the_blocks_back(
 
 def test_labels_are_what_the_baseline_leaves(tmp_path: Path) -> None:
     target = target_of()
-    examples = [
-        target.example(folder(tmp_path / str(n), seed=n), with_overlap=False) for n in range(12)
-    ]
+    examples = [target.example(folder(tmp_path / str(n), seed=n)) for n in range(12)]
     labels = target.labels(examples[0], baseline_of(target, *examples))
     whole = np.abs(examples[0].edges).mean()
     assert np.abs(labels.edge_residual).mean() < 0.1 * whole
@@ -74,7 +77,7 @@ def test_nan_is_named_with_its_file_and_pair(tmp_path: Path) -> None:
         entries[matrix.chunk_boundaries[4] + 1] = value
         matrix.with_entries(entries).write(given.file("hamiltonian"))
         with pytest.raises(InputError) as error:
-            target_of().example(given, with_overlap=False)
+            target_of().example(given)
         text = str(error.value)
         assert "hamiltonian.h5: entries: NaN or inf" in text
         assert str(matrix.atom_pairs[4].tolist()) in text
@@ -95,10 +98,13 @@ def test_pairs_of_overlap_and_hamiltonian_may_differ(tmp_path: Path) -> None:
     # The overlap reaches further: its pairs join the graph, with labels zero, if asked for.
     short = without(whole, 3.0, given)
     short.write(given.file("hamiltonian"))
-    alone = target.example(given, with_overlap=False)
-    joined = target.example(given, with_overlap=True)
+    alone = target.example(given)
+    joined = replace(target, with_overlap=True).example(given)
     assert alone.source.graph.edges + 3 == len(short)
     assert joined.source.graph.edges + 3 == len(overlap)
+    lost = len(overlap) - len(short)
+    assert alone.pairs == (len(short) - 3, 0, lost)
+    assert joined.pairs == (len(overlap) - 3, 0, 0)
     far = short.rows_of(joined.source.edge_pairs) < 0
     assert far.any()
     assert not joined.edges[far].any()
@@ -109,8 +115,9 @@ def test_pairs_of_overlap_and_hamiltonian_may_differ(tmp_path: Path) -> None:
     whole.write(given.file("hamiltonian"))
     without(overlap, 3.0, given).write(given.file("overlap"), "overlap")
     for with_overlap in (False, True):
-        example = target.example(given, with_overlap)
+        example = replace(target, with_overlap=with_overlap).example(given)
         assert example.source.graph.edges + 3 == len(whole)
+        assert example.pairs == (len(whole) - 3, lost, 0)
 
 
 def short_rows(example: Example, pairs: np.ndarray) -> np.ndarray:
@@ -120,11 +127,11 @@ def short_rows(example: Example, pairs: np.ndarray) -> np.ndarray:
 
 def test_the_order_of_pairs_in_the_file_does_not_matter(tmp_path: Path) -> None:
     given, target = folder(tmp_path / "1"), target_of()
-    before = target.example(given, with_overlap=False)
+    before = target.example(given)
     matrix = given.hamiltonian()
     order = np.random.default_rng(0).permutation(len(matrix))
     matrix.on_pairs(matrix.atom_pairs[order]).write(given.file("hamiltonian"))
-    after = target.example(given, with_overlap=False)
+    after = target.example(given)
     np.testing.assert_array_equal(before.source.edge_pairs, after.source.edge_pairs)
     np.testing.assert_array_equal(before.nodes, after.nodes)
     np.testing.assert_array_equal(before.edges, after.edges)
@@ -137,7 +144,7 @@ def test_results_become_hermitian_as_blocks_do(
     target = target_of(spin, time_reversal)
     rep = target.representation
     given = folder(tmp_path / "1", spin=spin)
-    source = target.example(given, with_overlap=False).source
+    source = target.example(given).source
     empty = Baseline({}, {}, {}, {}, np.zeros((2, rep.channels.size)), {}, np.ones((2, 1)))
     rng = np.random.default_rng(0)
     nodes = rng.normal(size=(source.graph.nodes, rep.channels.size))
@@ -153,15 +160,13 @@ def test_results_become_hermitian_as_blocks_do(
 
 def test_labels_are_padded_as_graphs_are(tmp_path: Path) -> None:
     target = target_of()
-    examples = [
-        target.example(folder(tmp_path / str(n), seed=n), with_overlap=False) for n in range(2)
-    ]
+    examples = [target.example(folder(tmp_path / str(n), seed=n)) for n in range(2)]
     baseline = baseline_of(target, *examples)
     labels = [target.labels(example, baseline) for example in examples]
     shape = Shape(9, 400, 2)
     batch = batch_labels(labels, shape, np.float32)
     graph = concatenate([example.source.graph for example in examples], shape)
-    assert {array.dtype for array in batch} == {np.dtype(np.float32)}
+    assert {array.dtype for array in batch if array is not None} == {np.dtype(np.float32)}
     for array, mask in ((batch.node_residual, graph.node_mask),
                         (batch.edge_residual, graph.edge_mask)):  # fmt: skip
         assert len(array) == len(mask)

@@ -82,7 +82,7 @@ def test_spin_orbit_data_are_learned(trainer: Trainer, dft_data: Callable[[str],
     losses = [line[1] for line in run.display.losses]
     assert losses[1] < losses[0]
     predictor = Predictor.load(run.folder)
-    assert predictor.spin == "soc"
+    assert predictor.target.representation.spin == "soc"
     (example,) = run.training.validate.examples
     folder = Dataset.open(root)[example.name]
     ((_, found),) = predictor.predict([folder])

@@ -25,7 +25,7 @@ class InferGraph:
             "Sap": 'the pattern of the overlap alone is not part of this version; use "S"',
             "H": 'a prediction takes its pairs from the overlap; use "S"',
             "HS": 'a prediction takes its pairs from the overlap; use "S"',
-            "Rho": "density matrices are not part of this version",
+            "Rho": 'a prediction takes its pairs from the overlap; use "S"',
         },
     )
     storage_type: str = key(

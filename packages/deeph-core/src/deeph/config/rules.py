@@ -13,6 +13,7 @@ def broken_rules(config: TrainConfig | InferConfig) -> Iterator[str]:
     """Yield one line ``key: what is wrong, what to do`` for every broken rule."""
     if isinstance(config, TrainConfig):
         yield from _parity(config)
+        yield from _target(config)
         yield from _gauge(config)
         yield from _sizes(config)
         yield from _continued(config)
@@ -28,6 +29,27 @@ def _parity(config: TrainConfig) -> Iterator[str]:
         yield (
             f"model.advanced.net_irreps: {'+'.join(odd)} is odd under inversion while "
             "model.advanced.consider_parity is false; write every irrep as even (e)"
+        )
+
+
+_GRAPHS = {"H": ("H", "HS"), "Rho": ("Rho", "HS"), "S": ("S",)}
+"""Values of graph_type that a matrix can be learned with."""
+
+
+def _target(config: TrainConfig) -> Iterator[str]:
+    """Require that the graph holds what is learned, and that a declared quantity is named."""
+    target, graph = config.model.target_type, config.data.graph.graph_type
+    fitting = _GRAPHS.get(target, (graph,))
+    if graph not in fitting:
+        names = " or ".join(f'"{name}"' for name in fitting)
+        yield (
+            f'data.graph.graph_type: found "{graph}", but model.target_type is "{target}"; '
+            f"use {names}"
+        )
+    if target == "tensor" and not config.model.advanced.target_name:
+        yield (
+            "model.advanced.target_name: must name a dataset of targets.h5, because "
+            'model.target_type is "tensor"'
         )
 
 

@@ -19,8 +19,6 @@ from deeph.config.system import System
 _ENGINE = "the loss needs a DFT engine during training, which is not part of this program"
 _NET = 'the accurate network is not part of this version; use "normal"'
 _OWL = 'this network is not described anywhere; use "normal" or "accurate"'
-_RHO = "learning density matrices is not part of this version"
-_TIME = "magnetic matrices need moments as input, which are not part of this version"
 _BS3B = "the second orbital set is not part of this version"
 _DROP = "dropping features or layers is not part of this version"
 _SGD = ("process.train.optimizer.type", ("sgd",))
@@ -57,12 +55,12 @@ class TrainGraph:
     )
     graph_type: str = key(
         "H",
-        "Matrices that are read: the Hamiltonian (H), or also the overlap, whose pairs join the "
-        "graph (HS).",
-        choices=("H", "HS"),
+        "Matrices whose pairs are edges: that of the target (H, Rho or S), or also the overlap "
+        "(HS). Declared quantities and energies take their pairs from the overlap, whatever is "
+        "written here.",
+        choices=("H", "HS", "Rho", "S"),
+        varies=("model.target_type", {"Rho": "Rho", "S": "S", "tensor": "S", "energy": "S"}),
         refused={
-            "S": 'training needs the Hamiltonian; use "H" or "HS"',
-            "Rho": _RHO,
             "Sap": 'the pattern of the overlap alone is not part of this version; use "HS"',
         },
     )
@@ -156,12 +154,19 @@ class Advanced:
         3, "Message passing layers; 3 for solids, 4 for small molecules.", rule=rules.AT_LEAST_1
     )
     consider_parity: bool = key(True, "Whether the network is equivariant under inversion.")
+    target_name: str = key(
+        "",
+        "Name of the quantity to learn, a dataset of targets.h5.",
+        applies=("model.target_type", ("tensor",)),
+        ours=True,
+    )
     time_reversal: str = key(
         "auto",
         "Whether the matrices are those of non-magnetic systems, which halves what is learned "
-        "with spin; auto: as the data are.",
-        choices=("auto", "true"),
-        refused={"false": _TIME},
+        "with spin. auto: as the data are, magnetic ones are refused; true: what changes sign "
+        "under time reversal is left out; false: it is learned, which is possible for collinear "
+        "ferromagnets that all point the same way.",
+        choices=("auto", "true", "false"),
         ours=True,
     )
     loss_scale_exponent: float = key(
@@ -220,7 +225,13 @@ class TrainModel:
         aliases={"sparrow": "normal"},
         refused={"accurate": _NET, "eagle": _NET, "owl": _OWL},
     )
-    target_type: str = key("H", "What is learned.", choices=("H",), refused={"Rho": _RHO})
+    target_type: str = key(
+        "H",
+        "What is learned: Hamiltonian (H), density matrix (Rho), overlap (S), a quantity that "
+        "targets.h5 declares (tensor), total energies (energy). The last three are additions of "
+        "this program.",
+        choices=("H", "Rho", "S", "tensor", "energy"),
+    )
     loss_type: str = key(
         "mse",
         "What is made small: squared errors (mse), absolute ones (mae), absolute ones weighted by "

@@ -15,7 +15,7 @@ from deeph_spec.structure import Structure
 from numpy.typing import NDArray
 
 from deeph.graphs.graph import Graph
-from deeph.representation import BlockRepresentation
+from deeph.representation import Representation
 from deeph.so3 import EdgeFrames, edge_frames
 
 
@@ -51,7 +51,7 @@ def graph_pairs(*pair_lists: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def build_graph(
-    structure: Structure, pairs: NDArray[np.int64], representation: BlockRepresentation
+    structure: Structure, pairs: NDArray[np.int64], representation: Representation
 ) -> GraphSource:
     """Return the graph of a structure whose edges are the given pairs.
 

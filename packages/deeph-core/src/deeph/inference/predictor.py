@@ -1,6 +1,7 @@
-"""A trained model as a function from structures to Hamiltonians.
+"""A trained model as a function from structures to what it has learned.
 
-In: model file, `Structure`s with their pairs. Out: `BlockMatrix` on the same pairs.
+In: model file, `Structure`s with the pairs of their overlaps. Out: what the model's target
+predicts: a `BlockMatrix` on the same pairs, or a `Tensor`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import StructureFolder
-from deeph_spec.errors import InputError
 from deeph_spec.matrix_files import read_pairs
 from deeph_spec.structure import Structure
 from numpy.typing import NDArray
@@ -24,12 +23,14 @@ from deeph.graphs import Graph, GraphSource, Shape, build_graph, concatenate, pa
 from deeph.graphs.padding import smallest_fitting
 from deeph.models.model import Model, read_published
 from deeph.models.model_file import find_model, model_identity
-from deeph.targets.hamiltonian import hermitian_result
+from deeph.targets import Target
+
+Pairs = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """Predicts Hamiltonians with one model.
+    """Predicts with one model.
 
     Attributes
     ----------
@@ -82,17 +83,22 @@ class Predictor:
         return self.model.trained_on
 
     @property
-    def orbital_map(self) -> dict[str, tuple[int, ...]]:
-        """Shells of the elements it knows."""
-        return dict(self.model.representation.orbital_map)
+    def target(self) -> Target:
+        """What is predicted, and how it is written."""
+        return self.model.target
 
     @property
-    def spin(self) -> str:
-        """Spin structure of what it predicts."""
-        return self.model.representation.spin
+    def notes(self) -> tuple[str, ...]:
+        """What was found in training that concerns predictions, one line each."""
+        return self.model.notes
 
-    def __call__(self, structure: Structure, pairs: NDArray[np.int64]) -> BlockMatrix:
-        """Return H in eV of one structure.
+    @property
+    def orbital_map(self) -> dict[str, tuple[int, ...]]:
+        """Shells of the elements it knows; none where orbitals play no part."""
+        return dict(self.model.representation.orbital_map)
+
+    def __call__(self, structure: Structure, pairs: Pairs) -> Any:
+        """Return the prediction for one structure.
 
         Parameters
         ----------
@@ -103,17 +109,32 @@ class Predictor:
 
         Returns
         -------
-        BlockMatrix
-            On the given pairs, in their order, Hermitian.
+        BlockMatrix or Tensor
+            A matrix is on the given pairs, in their order, and Hermitian.
         """
         source = build_graph(structure, pairs, self.model.representation)
         (shape,) = padded_shapes([(source.graph.nodes, source.graph.edges)], 1, 1)
-        return self._blocks([source], shape)[0].hermitian().on_pairs(pairs)
+        return self._predictions([source], [pairs], shape)[0]
+
+    def examine(self, folder: StructureFolder) -> list[str]:
+        """Say in a line each what of a structure lies far outside the training.
+
+        Raises
+        ------
+        InputError
+            If the model cannot predict the structure at all: unknown elements, another basis or
+            spin, atoms on top of each other.
+        """
+        self.target.check_input(folder)
+        if self.model.ranges is None:
+            return []
+        pairs = read_pairs(folder.file("overlap"))
+        return self.model.ranges.unusual(folder.structure, pairs, folder.id)
 
     def predict(
         self, folders: Iterable[StructureFolder], batch_size: int = 1, shapes: int = 1
-    ) -> Iterator[tuple[StructureFolder, BlockMatrix]]:
-        """Yield folders with their predicted H in eV, on the pairs of their overlap.
+    ) -> Iterator[tuple[StructureFolder, Any]]:
+        """Yield folders with their predictions, on the pairs of their overlap.
 
         Parameters
         ----------
@@ -145,57 +166,30 @@ class Predictor:
             shape = smallest_fitting(
                 padded, sum(s.graph.nodes for s in sources), sum(s.graph.edges for s in sources)
             )
-            blocks = self._blocks(sources, shape)
-            for folder, listed, matrix in zip(folders[part], pairs[part], blocks, strict=True):
-                yield folder, matrix.hermitian().on_pairs(listed)
+            results = self._predictions(sources, pairs[part], shape)
+            yield from zip(folders[part], results, strict=True)
 
-    def _pairs(self, folder: StructureFolder) -> NDArray[np.int64]:
+    def _pairs(self, folder: StructureFolder) -> Pairs:
         """Return the pairs of a folder's overlap, after checking what the folder says of itself."""
-        info, known = folder.info, self.orbital_map
-        if info.spinful != (self.spin != "none"):
-            raise InputError(
-                f"{folder.path / 'info.json'}: spinful: {str(info.spinful).lower()}, but the model "
-                f"was trained on data with spin '{self.spin}'"
-            )
-        for symbol in sorted(set(folder.structure.symbols)):
-            shells = tuple(info.orbital_map.get(symbol, ()))
-            if symbol not in known:
-                raise InputError(
-                    f"{folder.path}: {symbol} is unknown to the model, which knows "
-                    f"{', '.join(known)}"
-                )
-            if known[symbol] != shells:
-                raise InputError(
-                    f"{folder.path / 'info.json'}: elements_orbital_map: {symbol} has shells "
-                    f"{list(shells)}, but the model was trained with {list(known[symbol])}: use "
-                    "the basis of the training"
-                )
+        self.target.check_input(folder)
         return read_pairs(folder.file("overlap"))
 
-    def _blocks(self, sources: list[GraphSource], shape: Shape) -> list[BlockMatrix]:
-        """Return the predicted blocks of several structures."""
+    def _predictions(
+        self, sources: list[GraphSource], pairs: list[Pairs], shape: Shape
+    ) -> list[Any]:
+        """Return the predictions for several structures, computed together."""
         leaf = jax.tree.leaves(self.parameters)[0]
-        rep = self.model.representation
         graph = concatenate([s.graph for s in sources], shape, leaf.dtype)
         nodes, edges = (np.asarray(x, np.float64) for x in self._result(self.parameters, graph))
-        target, channel = self.model.target, rep.channels.channel_of_component
         results, node, edge = [], 0, 0
-        for source in sources:
+        for source, listed in zip(sources, pairs, strict=True):
             n, e = source.graph.nodes, source.graph.edges
-            node_scale = self.model.baseline.nodes(source, rep)[1][:, channel]
-            edge_scale = self.model.baseline.edges(source, rep)[1][:, channel]
-            results.append(
-                target.blocks(
-                    source,
-                    nodes[node : node + n] * node_scale,
-                    edges[edge : edge + e] * edge_scale,
-                    self.model.baseline,
-                )
-            )
+            parts = nodes[node : node + n], edges[edge : edge + e]
+            results.append(self.target.prediction(source, *parts, self.model.baseline, listed))
             node, edge = node + n, edge + e
         return results
 
     def _compute(self, parameters: Any, graph: Graph) -> tuple[Any, Any]:
         self.compiled.append(f"{graph.nodes} atoms, {graph.edges} edges")
         nodes, edges = self.model.network.apply(parameters, graph)
-        return hermitian_result(self.model.representation, graph, nodes, edges)
+        return self.target.paired(graph, nodes, edges)

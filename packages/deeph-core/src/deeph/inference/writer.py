@@ -1,8 +1,9 @@
 """Writes predictions as the format wants them: complete folders, or one file beside the inputs.
 
 A complete folder holds POSCAR, info.json (with the provenance of the prediction), overlap.h5 as a
-relative link to the input's (a copy where links are not possible) and hamiltonian_pred.h5 in single
-precision. It is written beside and renamed: a folder that is there is complete.
+relative link to the input's (a copy where links are not possible) and the prediction, for example
+hamiltonian_pred.h5, in single precision. It is written beside and renamed: a folder that is there
+is complete.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-import h5py
-import numpy as np
-from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import INFO_FILE, POSCAR_FILE, StructureFolder
-from deeph_spec.files import replace_file, replace_folder
+from deeph_spec.files import replace_folder
 from deeph_spec.system import FORMAT_VERSION, SystemInfo
 
-PREDICTION = "hamiltonian_pred"
+from deeph.targets import Target
+
 _OF_THE_LABELS = (
     "converter",
     "inputs",
@@ -52,10 +51,13 @@ class Source(Protocol):
         """Hash of the dataset it was trained on."""
         ...
 
+    @property
+    def target(self) -> Target:
+        """What was predicted, and how it is written."""
+        ...
 
-def write_folder(
-    target: Path, folder: StructureFolder, prediction: BlockMatrix, source: Source
-) -> Path:
+
+def write_folder(target: Path, folder: StructureFolder, prediction: Any, source: Source) -> Path:
     """Write the complete folder of a prediction.
 
     Parameters
@@ -64,8 +66,8 @@ def write_folder(
         The folder to make; it must not exist.
     folder : StructureFolder
         The input: structure, info.json and overlap.h5.
-    prediction : BlockMatrix
-        H in eV.
+    prediction : BlockMatrix or Tensor
+        What the source's target predicts.
     source : Source
         What made it.
 
@@ -83,19 +85,17 @@ def write_folder(
     with replace_folder(target) as beside:
         folder.structure.write(beside / POSCAR_FILE)
         _link(folder.file("overlap"), beside / "overlap.h5", target.parent)
-        _write_matrix(beside / f"{PREDICTION}.h5", prediction, source)
+        _write_prediction(beside, prediction, source)
         _predicted_info(folder.info, source).write(beside / INFO_FILE)
     return target
 
 
-def write_beside_input(folder: StructureFolder, prediction: BlockMatrix, source: Source) -> Path:
-    """Write ``hamiltonian_pred.h5`` into the folder of the input; see `write_folder`.
+def write_beside_input(folder: StructureFolder, prediction: Any, source: Source) -> Path:
+    """Write the file of the prediction into the folder of the input; see `write_folder`.
 
     The file's root attributes say what made it, because info.json stays as it is.
     """
-    target = folder.path / f"{PREDICTION}.h5"
-    _write_matrix(target, prediction, source)
-    return target
+    return _write_prediction(folder.path, prediction, source)
 
 
 def _provenance(source: Source) -> dict[str, Any]:
@@ -124,13 +124,11 @@ def _predicted_info(info: SystemInfo, source: Source) -> SystemInfo:
     )
 
 
-def _write_matrix(path: Path, prediction: BlockMatrix, source: Source) -> None:
+def _write_prediction(folder: Path, prediction: Any, source: Source) -> Path:
     """Write a prediction in single precision, with its origin in the root attributes."""
-    single = np.complex64 if prediction.dtype.kind == "c" else np.float32
-    with replace_file(path) as beside:
-        prediction.with_entries(prediction.entries.astype(single)).write(beside, "hamiltonian")
-        with h5py.File(beside, "r+", locking=False) as file:
-            file.attrs.update(_provenance(source))
+    path = folder / source.target.prediction_file
+    source.target.write(path, prediction, _provenance(source))
+    return path
 
 
 def _link(source: Path, link: Path, final_folder: Path) -> None:

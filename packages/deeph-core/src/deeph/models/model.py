@@ -1,4 +1,4 @@
-"""A model as a whole: network, representation, baseline, and what it was trained on.
+"""A model as a whole: network, target, baseline, and what it was trained on.
 
 In and out: the parameters and the description of a model file (`models.model_file`).
 """
@@ -14,59 +14,56 @@ import numpy as np
 from deeph_spec.errors import InputError
 
 from deeph.models.model_file import read_model
+from deeph.models.ranges import Ranges
 from deeph.networks import NETWORKS, Network, NetworkSpecification
-from deeph.representation import BlockRepresentation
-from deeph.targets import TARGETS, Baseline, HamiltonianTarget
+from deeph.representation import Representation
+from deeph.targets import TARGETS, Target
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """All that turns parameters into Hamiltonians.
+    """All that turns parameters into predictions.
 
     Attributes
     ----------
     name : str
         Name of the network.
     network : Network
-    target_type : str
-        What it predicts, a key of `deeph.targets.TARGETS`.
-    representation : BlockRepresentation
-    baseline : Baseline
-    with_overlap : bool
-        Whether pairs of the overlap were edges in training.
+    target : Target
+        What it predicts.
+    baseline : object
+        Means and scales that `target` has fitted.
     trained_on : str
         Hash of the structures it was trained on.
+    notes : tuple of str
+        What whoever predicts with it should know, one line each.
+    ranges : Ranges or None
+        Distances and numbers of neighbours in training.
     """
 
     name: str
     network: Network
-    target_type: str
-    representation: BlockRepresentation
-    baseline: Baseline
-    with_overlap: bool
+    target: Target
+    baseline: Any
     trained_on: str
+    notes: tuple[str, ...] = ()
+    ranges: Ranges | None = None
 
     @property
-    def target(self) -> HamiltonianTarget:
-        """How labels are read and predictions are made blocks."""
-        return TARGETS[self.target_type](self.representation)
+    def representation(self) -> Representation:
+        """Elements and irreps of what it predicts."""
+        return self.target.representation
 
     def document(self, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the tree of arrays and the description that a model file holds."""
-        rep = self.representation
         description = {
             "network": self.name,
             "specification": asdict(self.network.specification),
-            "target_type": self.target_type,
-            "unit": "eV",
-            "representation": {
-                "orbital_map": {symbol: list(shells) for symbol, shells in rep.orbital_map},
-                "spin": rep.spin,
-                "time_reversal": rep.time_reversal,
-                "further_shells": list(rep.further_shells),
-            },
-            "graph_type": "HS" if self.with_overlap else "H",
+            "target_type": self.target.kind,
+            "target": self.target.description,
             "trained_on": self.trained_on,
+            "notes": list(self.notes),
+            "ranges": None if self.ranges is None else self.ranges.document(),
         }
         tree: dict[str, Any] = {"network": parameters, "baseline": {}}
         for name, array in self.baseline.arrays().items():
@@ -82,28 +79,26 @@ def read_published(path: Path) -> tuple[Model, Any, dict[str, Any]]:
     Raises
     ------
     InputError
-        If the file is no model of this program, or of a network it does not know.
+        If the file is no model of this program, or of a network or target it does not know.
     """
     tree, description = read_model(path)
     try:
         name, specification = description["network"], dict(description["specification"])
         for key in ("node_natural", "node_unnatural", "edge_natural", "edge_unnatural"):
             specification[key] = tuple(specification[key])
-        representation = BlockRepresentation.of(**description["representation"])
+        network = NETWORKS[name](NetworkSpecification(**specification))
+        target = TARGETS[description["target_type"]].of_description(description["target"])
         named = {
             f"{place}/{leaf}" if isinstance(value, dict) else place: array
             for place, value in tree["baseline"].items()
             for leaf, array in (value.items() if isinstance(value, dict) else [("", value)])
         }
-        baseline = Baseline.of_arrays({key: np.asarray(array) for key, array in named.items()})
-        network = NETWORKS[name](NetworkSpecification(**specification))
-        target_type = description["target_type"]
-        if target_type not in TARGETS:
-            raise ValueError(f"unknown target {target_type}")
-        with_overlap, trained_on = description["graph_type"] == "HS", description["trained_on"]
-    except (KeyError, TypeError, ValueError) as error:
+        baseline = target.baseline({key: np.asarray(array) for key, array in named.items()})
+        ranges, notes = description["ranges"], tuple(description["notes"])
+        known = None if ranges is None else Ranges.of_document(ranges)
+        model = Model(name, network, target, baseline, description["trained_on"], notes, known)
+    except (KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(
             f"{path}: is not a model that this version can use ({type(error).__name__}: {error})"
         ) from error
-    model = Model(name, network, target_type, representation, baseline, with_overlap, trained_on)
     return model, tree["network"], description

@@ -25,7 +25,7 @@ from deeph.networks.specification import Drop, NetworkSpecification
 from deeph.networks.specimens import Specimen, specimens, wire
 from deeph.representation import BlockRepresentation
 from deeph.so3 import wigner_blocks
-from deeph.targets.hamiltonian import hermitian_result
+from deeph.targets import hermitian_result
 from deeph.testing import double_precision
 
 Array = Any

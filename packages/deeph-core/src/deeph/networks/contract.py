@@ -27,7 +27,7 @@ from deeph.networks import Network
 from deeph.networks.bench import Bench, Outcome
 from deeph.networks.specification import NetworkSpecification
 from deeph.networks.specimens import Specimen
-from deeph.targets.hamiltonian import hermitian_result
+from deeph.targets import hermitian_result
 from deeph.testing import (
     assert_close_matrices,
     assert_equivariant,

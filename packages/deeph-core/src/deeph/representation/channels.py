@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from deeph_spec.errors import InputError
@@ -103,6 +103,29 @@ class ChannelTable:
             turned = turn(wigner[j], columns).swapaxes(1, 2)
             pieces.append(turned.reshape(irreps.shape[0], len(chosen)))
         return array_module(irreps).concatenate(pieces, axis=1) if pieces else irreps
+
+
+class Representation(Protocol):
+    """What all representations have: elements, and irreps of a block or a row."""
+
+    @property
+    def orbital_map(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Symbol and shells of every element."""
+        ...
+
+    @property
+    def channels(self) -> ChannelTable:
+        """Irreps of a block or of a row."""
+        ...
+
+    @property
+    def l_max(self) -> int:
+        """Largest J."""
+        ...
+
+    def species(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the index of the element of every atom."""
+        ...
 
 
 def array_module(array: Array) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeph.graphs import GraphSource
-from deeph.representation import BlockRepresentation
+from deeph.representation import Representation
 from deeph.so3 import wigner_blocks
 from deeph.targets.splines import FloatArray, PenalisedFit, SplineGrid, fewer_unknowns
 
@@ -60,7 +60,7 @@ class Baseline:
     node_scale: FloatArray
 
     def edges(
-        self, source: GraphSource, representation: BlockRepresentation
+        self, source: GraphSource, representation: Representation
     ) -> tuple[FloatArray, FloatArray]:
         """Return means (e, size) and scales (e, channels) of the edges of a graph."""
         table = representation.channels
@@ -74,7 +74,7 @@ class Baseline:
         return mean, scale
 
     def nodes(
-        self, source: GraphSource, representation: BlockRepresentation
+        self, source: GraphSource, representation: Representation
     ) -> tuple[FloatArray, FloatArray]:
         """Return means (n, size) and scales (n, channels) of the atoms of a graph."""
         table = representation.channels
@@ -143,7 +143,7 @@ def fit_baseline(
     sources: Sequence[GraphSource],
     node_irreps: Sequence[FloatArray],
     edge_irreps: Sequence[FloatArray],
-    representation: BlockRepresentation,
+    representation: Representation,
 ) -> Baseline:
     """Fit means and scales to the irreps of training structures.
 
@@ -155,7 +155,7 @@ def fit_baseline(
         On-site irreps in the lab frame.
     edge_irreps : sequence of ndarray (e, size)
         Irreps of edges in their frames.
-    representation : BlockRepresentation
+    representation : Representation
     """
     grids = _grids(sources)
     table = representation.channels
@@ -222,7 +222,7 @@ def _designs(
     ]
 
 
-def _real(representation: BlockRepresentation) -> NDArray[np.bool_]:
+def _real(representation: Representation) -> NDArray[np.bool_]:
     """Return which channels a non-magnetic two-centre mean exists for: no spin vectors."""
     names = representation.channels.spin_components
     plain = np.array([name in ("matrix", "sum", "scalar_re") for name in names])
@@ -233,7 +233,7 @@ def _fit_nodes(
     grids: dict[tuple[int, int], SplineGrid],
     sources: Sequence[GraphSource],
     node_irreps: Sequence[FloatArray],
-    representation: BlockRepresentation,
+    representation: Representation,
 ) -> tuple[FloatArray, dict[tuple[int, int], FloatArray]]:
     """Fit the on-site constant and what neighbours add, one linear problem per element and J."""
     table = representation.channels
@@ -304,7 +304,7 @@ def _by_centre(
     return found
 
 
-def _mean_square(values: FloatArray, representation: BlockRepresentation) -> FloatArray:
+def _mean_square(values: FloatArray, representation: Representation) -> FloatArray:
     """Return the mean over M of the squares of irreps (p, size), as (p, channels)."""
     table = representation.channels
     return np.add.reduceat(values**2, table.offsets[:-1], axis=1) / (2 * table.j + 1)
@@ -314,7 +314,7 @@ def _fit_edge_scales(
     means: Baseline,
     sources: Sequence[GraphSource],
     edge_irreps: Sequence[FloatArray],
-    representation: BlockRepresentation,
+    representation: Representation,
 ) -> tuple[dict[tuple[int, int], FloatArray], dict[tuple[int, int], FloatArray]]:
     """Fit the logarithm of the residual's root mean square as a function of distance."""
     table = representation.channels
@@ -350,7 +350,7 @@ def _fit_edge_scales(
 def _node_scale(
     sources: Sequence[GraphSource],
     residuals: Sequence[FloatArray],
-    representation: BlockRepresentation,
+    representation: Representation,
 ) -> FloatArray:
     """Return the root mean square of on-site residuals, (elements, channels)."""
     table = representation.channels

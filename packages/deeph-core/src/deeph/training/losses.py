@@ -28,8 +28,8 @@ from deeph_spec.errors import InputError
 from numpy.typing import NDArray
 
 from deeph.graphs import Graph, Shape
-from deeph.targets.target import Labels
 from deeph.targets.measures import Deviation, Measure
+from deeph.targets.target import Labels
 
 Array = Any
 LOSSES = ("mse", "mae", "wmae", "huber")

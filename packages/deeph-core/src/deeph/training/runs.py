@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -20,6 +20,8 @@ from typing import Any
 from deeph_spec.dataset import INFO_FILE, POSCAR_FILE, StructureFolder
 from deeph_spec.errors import InputError
 from deeph_spec.files import sha256, write_text
+
+from deeph.targets import HamiltonianTarget
 
 RECORD, LOCK, STAMP = "run.json", ".lock", "%Y-%m-%d_%H-%M-%S"
 
@@ -77,16 +79,20 @@ def mark_stopped(run: Path, because: str, *, finished: bool) -> None:
     write_record(run, replace(read_record(run), finished=finished, stopped_because=because))
 
 
-def dataset_hash(folders: Iterable[StructureFolder]) -> str:
-    """Give the SHA-256 of everything training reads: ids, POSCAR, info.json, S and H.
+def dataset_hash(
+    folders: Iterable[StructureFolder],
+    label_files: Callable[[StructureFolder], Iterable[Path]] = HamiltonianTarget.label_files,
+) -> str:
+    """Give the SHA-256 of everything training reads: ids, POSCAR, info.json, S and the labels.
 
-    It depends on the content alone, not on the place or the times of the files.
+    `label_files` is that of a target. The hash depends on the content alone, not on the place or
+    the times of the files.
     """
     digest = hashlib.sha256()
     for folder in sorted(folders, key=lambda folder: folder.id):
         digest.update(f"{folder.id}\0".encode())
-        matrices = [folder.file(quantity) for quantity in ("overlap", "hamiltonian")]
-        for path in (folder.path / POSCAR_FILE, folder.path / INFO_FILE, *matrices):
+        labels = label_files(folder)
+        for path in (folder.path / POSCAR_FILE, folder.path / INFO_FILE, *labels):
             digest.update(sha256(path).encode() if path.is_file() else b"-")
     return digest.hexdigest()
 

@@ -130,8 +130,9 @@ def set_up(
     trained_on = dataset_hash(folders, kind.label_files)
     training = set_up_examples(config, target, train, validate, note, trained_on, earlier)
     known = training.model.ranges
-    for id in split["validate"] if known is not None else ():
-        for line in known.unusual(dataset[id].structure, examples[id].source.edge_pairs, id):
+    for id in split["validate"]:
+        pairs = examples[id].source.edge_pairs
+        for line in [] if known is None else known.unusual(dataset[id].structure, pairs, id):
             note(f"Warning: {line}")
     return training
 
