@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deeph_dock import plots
+from deeph_dock import error_plots, plots
 from deeph_dock.electrons.bands import Bands, compute_bands
 from deeph_dock.electrons.kpath import automatic_path, gamma_only
 from deeph_dock.electrons.models import Model, honeycomb, in_field
@@ -115,35 +115,73 @@ def maps_of_graphene():
     return error_maps([Comparison(model.structure, model.info, predicted, model.hamiltonian)])
 
 
+def panel(figure: Figure, title: str) -> Axes:
+    """Return the panel of a figure that has the given title."""
+    (found,) = [axes for axes in figure.axes if axes.get_title() == title]
+    return found
+
+
 def test_error_figure_says_what_was_measured() -> None:
     maps = maps_of_graphene()
-    figure = plots.errors(maps, "test")
+    figure = error_plots.errors(maps, "test")
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == ["Elements", "Blocks", "Pairs of shells", "Distribution"]
-    text = figure.axes[0].texts[0].get_text()
+    assert titles == [
+        "Elements", "Blocks", "Pairs of elements", "Pairs of shells", "Distribution", "Structures",
+    ]  # fmt: skip
+    text = panel(figure, "Elements").texts[0].get_text()
     assert f"MAE {maps.mean:.3g} meV" in text
     assert "1 structure" in text
-    cell = figure.axes[2].texts[0].get_text()
+    cell = panel(figure, "Pairs of shells").texts[0].get_text()
     assert float(cell) == pytest.approx(maps.mean, rel=0.01)
-    shares = [patch for patch in figure.axes[3].patches]
-    assert shares
+    assert list(panel(figure, "Distribution").patches)
+    bars = panel(figure, "Pairs of elements")
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["C-C", "C"]
+    widths = [bar.get_width() for bar in bars.patches]
+    assert widths == pytest.approx(sorted(maps.pairs_errors, reverse=True))
+
+
+def test_the_ten_worst_structures_are_named() -> None:
+    model = honeycomb()
+    h = model.hamiltonian
+    maps = error_maps(
+        Comparison(model.structure, model.info, h.with_entries(h.entries + 1e-3 * n), h,
+                   name=f"{n:04}")
+        for n in range(12)
+    )  # fmt: skip
+    axes = panel(error_plots.errors(maps), "Structures")
+    lines = axes.texts[0].get_text().splitlines()
+    assert lines == [f"{n:04}  {n}" for n in range(11, 1, -1)]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), np.arange(11, -1, -1), atol=1e-9)
+
+
+def test_many_pairs_of_elements_show_the_worst() -> None:
+    maps = maps_of_graphene()
+    count = 40
+    many = replace(
+        maps,
+        pairs=tuple(f"C-X{n}" for n in range(count)),
+        pairs_errors=np.arange(count, dtype=float),
+        pairs_elements=np.ones(count),
+    )
+    axes = panel(error_plots.errors(many), "Pairs of elements (the worst of 40)")
+    assert [label.get_text() for label in axes.get_yticklabels()][:2] == ["C-X39", "C-X38"]
 
 
 def test_large_errors_fit_their_cells() -> None:
     model = honeycomb()
     h = model.hamiltonian
     wrong = h.with_entries(h.entries + 0.1234)
-    figure = plots.errors(
+    figure = error_plots.errors(
         error_maps([Comparison(model.structure, model.info, wrong, h)]), "an early model"
     )
-    assert [text.get_text() for text in figure.axes[2].texts] == ["123"]
+    assert [text.get_text() for text in panel(figure, "Pairs of shells").texts] == ["123"]
 
 
 def test_perfect_predictions_can_be_drawn(tmp_path: Path) -> None:
     model = honeycomb()
     h = model.hamiltonian
     maps = error_maps([Comparison(model.structure, model.info, h, h)])
-    png, _ = plots.save(plots.errors(maps), tmp_path / "errors")
+    png, _ = plots.save(error_plots.errors(maps), tmp_path / "errors")
     assert png.stat().st_size > 10_000
 
 

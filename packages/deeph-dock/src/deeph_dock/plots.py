@@ -19,13 +19,10 @@ from deeph_spec.errors import InputError
 from deeph_spec.files import replace_file
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
 from deeph_dock.electrons.bands import Bands
-from deeph_dock.error_maps import ErrorMaps
 
 STYLE: Any = {
     "font.size": 10,
@@ -215,125 +212,6 @@ def _legend(results: Sequence[Bands], axes: Axes) -> None:
     else:
         place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "ncols": 1}
     axes.legend(handles=handles, borderaxespad=0.2, handlelength=2.2, columnspacing=1.2, **place)
-
-
-def errors(maps: ErrorMaps, title: str = "") -> Figure:
-    """Draw where a predicted Hamiltonian errs.
-
-    Four panels: predicted against reference elements; |error| against distance of the atoms;
-    mean |error| by pair of shells; distribution of |error|.
-
-    Parameters
-    ----------
-    maps : ErrorMaps
-    title : str
-        Above the figure.
-    """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 8.0), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(2, 2)
-        _parity(maps, panels[0, 0])
-        _by_distance(maps, panels[0, 1])
-        _by_shell(maps, panels[1, 0])
-        _distribution(maps, panels[1, 1])
-        if title:
-            figure.suptitle(title, fontsize=12)
-        return figure
-
-
-def _parity(maps: ErrorMaps, axes: Axes) -> None:
-    low = float(min(maps.reference.min(), maps.predicted.min()))
-    high = float(max(maps.reference.max(), maps.predicted.max()))
-    margin = 0.04 * (high - low) + 1e-6
-    extent = (low - margin, high + margin)
-    counts = axes.hexbin(
-        maps.reference,
-        maps.predicted,
-        gridsize=70,
-        extent=(*extent, *extent),
-        mincnt=1,
-        norm=LogNorm(),
-        cmap="viridis",
-        linewidths=0.1,
-    )
-    axes.axline((low, low), slope=1.0, color="0.3", linewidth=0.7, linestyle=(0, (4, 3)))
-    axes.set(xlim=extent, ylim=extent, aspect="equal")
-    axes.set(xlabel="H, reference (eV)", ylabel="H, predicted (eV)", title="Elements")
-    text = f"MAE {maps.mean:.3g} meV\non-site {maps.mean_on_site:.3g} meV\n"
-    text += f"off-site {maps.mean_off_site:.3g} meV\n{maps.elements:,} elements"
-    text += f"\n{maps.structures} structure" + ("s" if maps.structures > 1 else "")
-    text += "\nμS removed" if maps.gauge_free else ""
-    axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=9.5)
-    axes.figure.colorbar(counts, ax=axes, label="elements", shrink=0.85)
-
-
-def _by_distance(maps: ErrorMaps, axes: Axes) -> None:
-    distances, values = maps.pair_distances, np.maximum(maps.pair_errors, 1e-6)
-    axes.scatter(
-        distances, values, s=5, color=COLOURS[0], alpha=min(0.5, 200 / len(values) + 0.06),
-        linewidths=0, rasterized=True,
-    )  # fmt: skip
-    edges = np.linspace(0.0, float(distances.max()) + 1e-9, 25)
-    which = np.digitize(distances, edges) - 1
-    centres, middles = [], []
-    for n in range(len(edges) - 1):
-        inside = values[which == n]
-        if len(inside) >= 3:
-            centres.append(float(distances[which == n].mean()))
-            middles.append(float(inside.mean()))
-    axes.plot(centres, middles, color=COLOURS[1], marker="o", markersize=3.5, label="mean")
-    axes.set_yscale("log")
-    axes.set(xlabel="distance of the atoms (Å)", ylabel="mean |ΔH| of a block (meV)")
-    axes.set(title="Blocks", xlim=(-0.02 * float(distances.max() + 1), None))
-    axes.legend(loc="upper right")
-
-
-def _by_shell(maps: ErrorMaps, axes: Axes) -> None:
-    image = axes.imshow(np.ma.masked_invalid(maps.shell_errors), cmap="magma_r", vmin=0.0)
-    places = np.arange(len(maps.shells))
-    size = 9 if len(places) <= 14 else max(4, 130 / len(places))
-    axes.set_xticks(places, maps.shells, rotation=0 if len(places) <= 6 else 90, fontsize=size)
-    axes.set_yticks(places, maps.shells, fontsize=size)
-    axes.tick_params(length=0, right=False)
-    axes.set(title="Pairs of shells", xlabel="column", ylabel="row")
-    if len(places) <= 8:
-        middle = float(np.nanmax(maps.shell_errors)) / 2
-        for (row, column), value in np.ndenumerate(maps.shell_errors):
-            if np.isfinite(value):
-                axes.text(
-                    column, row, _short(float(value)), ha="center", va="center", fontsize=8.5,
-                    color="white" if value > middle else "black",
-                )  # fmt: skip
-    axes.figure.colorbar(image, ax=axes, label="mean |ΔH| (meV)", shrink=0.85)
-
-
-def _short(value: float) -> str:
-    """Write a number with two digits and never with an exponent that would not fit its cell."""
-    return f"{value:.2g}" if value < 99.5 else f"{value:.0f}"
-
-
-def _distribution(maps: ErrorMaps, axes: Axes) -> None:
-    top = float(maps.absolute.max()) or 1.0
-    bottom = max(top * 1e-7, float(np.quantile(maps.absolute, 0.002)), 1e-9)
-    bins: Any = np.geomspace(bottom, top * 1.001, 61)
-    for mask, name, colour in (
-        (~maps.on_site, "off-site", COLOURS[0]),
-        (maps.on_site, "on-site", COLOURS[1]),
-    ):
-        if mask.any():
-            chosen = np.maximum(maps.absolute[mask], bottom)
-            weights = np.full(len(chosen), 100.0 / len(chosen))
-            axes.hist(
-                chosen, bins=bins, weights=weights, histtype="stepfilled", alpha=0.25, color=colour
-            )
-            axes.hist(chosen, bins=bins, weights=weights, histtype="step", color=colour, label=name)
-            axes.axvline(float(chosen.mean()), color=colour, linewidth=0.9, linestyle=(0, (4, 2)))
-    axes.set_xscale("log")
-    axes.set(xlabel="|ΔH| (meV)", ylabel="share of elements (%)", title="Distribution")
-    axes.xaxis.set_major_locator(LogLocator(numticks=8))
-    axes.xaxis.set_major_formatter(LogFormatterSciNotation())
-    axes.legend(loc="upper left", title="dashed: mean")
 
 
 def save(figure: Figure, stem: str | os.PathLike[str]) -> tuple[Path, Path]:

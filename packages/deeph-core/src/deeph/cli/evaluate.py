@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from deeph_dock.metrics import HamiltonianError
+    from deeph_dock.metrics import MatrixError
     from deeph_spec.dataset import Dataset, StructureFolder
 
 _WORST = 10
@@ -24,7 +24,7 @@ class Row:
 
     folder: StructureFolder
     reference: StructureFolder
-    error: HamiltonianError
+    error: MatrixError
 
 
 def evaluate(
@@ -78,7 +78,7 @@ def evaluate(
     return 1 if skipped else 0
 
 
-def _error(folder: StructureFolder, partner: StructureFolder) -> HamiltonianError:
+def _error(folder: StructureFolder, partner: StructureFolder) -> MatrixError:
     """Compare one prediction with its reference."""
     import numpy as np
     from deeph_dock.metrics import hamiltonian_error
@@ -245,7 +245,7 @@ def _as_json(rows: Sequence[Row], skipped: dict[str, str]) -> dict[str, Any]:
 
 def _draw(rows: Sequence[Row], plot: Path) -> tuple[Path, Path]:
     """Draw where the predictions err, all structures together."""
-    from deeph_dock import plots
+    from deeph_dock import error_plots, plots
     from deeph_dock.error_maps import Comparison, error_maps
 
     def comparisons() -> Iterator[Comparison]:
@@ -260,6 +260,6 @@ def _draw(rows: Sequence[Row], plot: Path) -> tuple[Path, Path]:
             )
 
     count = f"{len(rows)} structures" if len(rows) > 1 else rows[0].folder.id
-    figure = plots.errors(error_maps(comparisons()), f"Predicted against DFT: {count}")
+    figure = error_plots.errors(error_maps(comparisons()), f"Predicted against DFT: {count}")
     stem = plot.with_suffix("") if plot.suffix in (".png", ".pdf") else plot
     return plots.save(figure, stem)

@@ -1,0 +1,46 @@
+"""How far predictions are from their references: Eqs. 11 to 16 of the DeepH-pack paper.
+
+``matrices`` has Eqs. 11 and 15, ``spectra`` Eqs. 12, 13, 14 and 16 as functions of arrays,
+``bands`` the errors along a path that `dock band` prints.
+"""
+
+from deeph_dock.metrics.bands import BandError, band_error
+from deeph_dock.metrics.matrices import (
+    MatrixError,
+    MeanErrors,
+    deviation,
+    gauge_shift,
+    hamiltonian_error,
+    matrix_error,
+    spinor_overlap,
+)
+from deeph_dock.metrics.spectra import (
+    band_mae,
+    band_shift,
+    density_of_states,
+    dos_error,
+    energy_window,
+    in_window,
+    nearest_levels,
+    state_error,
+)
+
+__all__ = [
+    "BandError",
+    "MatrixError",
+    "MeanErrors",
+    "band_error",
+    "band_mae",
+    "band_shift",
+    "density_of_states",
+    "deviation",
+    "dos_error",
+    "energy_window",
+    "gauge_shift",
+    "hamiltonian_error",
+    "in_window",
+    "matrix_error",
+    "nearest_levels",
+    "spinor_overlap",
+    "state_error",
+]
