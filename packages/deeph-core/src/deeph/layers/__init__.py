@@ -1,28 +1,53 @@
-"""Equivariant layers on flat arrays.
+"""Building blocks of equivariant networks; every one of them works on plain arrays.
 
-Features of nodes (n, size) are in the lab frame, features of edges (e, size) in the frame of their
-edge; `deeph.layers.features` says which entry is what.
+Node features live in the lab frame, edge features in the frame of their edge, see
+`deeph.layers.features`.
 """
 
-from deeph.layers.features import Features, Layout, permutation
-from deeph.layers.gate import Gate
+from deeph.layers.embedding import Embedding
+from deeph.layers.features import Edges, Features, Group, Nodes
+from deeph.layers.gate import gate_edges, gate_nodes, weigh_edges, weigh_nodes
+from deeph.layers.heads import Heads, PseudoInvariants, element_scales, with_both_parities
 from deeph.layers.linear import NodeLinear, SO2Linear
-from deeph.layers.norm import Norm
+from deeph.layers.norm import NodeNorm, edge_norm
 from deeph.layers.radial import RadialEmbedding, gaussians
-from deeph.layers.turning import around_edges, result_of_edges, rotate_by_l, to_nodes
+from deeph.layers.turning import (
+    Turn,
+    Turns,
+    edge_turns,
+    ends_of_edges,
+    result_of_edges,
+    result_of_nodes,
+    to_edges,
+    to_nodes,
+)
 
 __all__ = [
+    "Edges",
+    "Embedding",
     "Features",
-    "Gate",
-    "Layout",
+    "Group",
+    "Heads",
     "NodeLinear",
-    "Norm",
+    "NodeNorm",
+    "Nodes",
+    "PseudoInvariants",
     "RadialEmbedding",
     "SO2Linear",
-    "around_edges",
+    "Turn",
+    "Turns",
+    "edge_norm",
+    "edge_turns",
+    "element_scales",
+    "ends_of_edges",
+    "gate_edges",
+    "gate_nodes",
     "gaussians",
-    "permutation",
     "result_of_edges",
-    "rotate_by_l",
+    "result_of_nodes",
+    "to_edges",
     "to_nodes",
+    "weigh_edges",
+    "weigh_nodes",
+    "with_both_parities",
 ]

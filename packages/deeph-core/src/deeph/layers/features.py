@@ -1,4 +1,4 @@
-"""How many channels of which irreps, and where their components stand in flat arrays.
+"""How many channels of which irreps, and in which arrays their components stand.
 
 A channel of angular momentum l is *natural* when its parity is (-1)^l, else *unnatural*. In the
 frame of an edge the symmetry that is left is the rotations about the edge (SO(2)) and the mirror
@@ -13,65 +13,41 @@ M < 0 odd; for unnatural channels it is the other way round. Therefore
 Without parity there are only rotations: all channels count as natural, and maps between pairs are
 complex numbers.
 
-Two layouts follow. *By l*: for every l an array (2 l + 1, channels), natural channels first.
-*By M*: the invariants, the M = 0 of unnatural channels, then for M = 1, 2, ... an array
-(2, channels with l >= M) of the pairs above. Both are permutations of one another, up to the sign
-of -cos, and a layer that acts on single entries works in either.
+Channels of one l and parity are a *group*; groups are sorted by l, natural first, and channels by
+groups. **Node features** are one array (n, 2 l + 1, width) for every group. **Edge features** are
+one array for every M: invariants (e, natural channels), pseudo-invariants (e, unnatural channels),
+then for M = 1, 2, ... the pairs (e, 2, channels with l >= M), which are the last ones of all
+channels. Channels are contiguous, so that every map between channels is one matrix product.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from numpy.typing import NDArray
 
 Array = Any
+Nodes = tuple[Array, ...]
+Edges = tuple[Array, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """What every entry of a flat array is.
+class Group(NamedTuple):
+    """Channels of one l and parity.
 
     Attributes
     ----------
-    l, m, channel : ndarray (size,)
-        Angular momentum, component and channel of each entry. Channels count from 0: natural ones
-        ascending in l, then unnatural ones.
-    sign : ndarray (size,)
-        The entry is sign times the component m.
+    l : int
+    natural : bool
+        Whether their parity is (-1)^l.
+    width : int
+        How many.
     """
 
-    l: NDArray[np.int64]
-    m: NDArray[np.int64]
-    channel: NDArray[np.int64]
-    sign: NDArray[np.float64]
-
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return len(self.l)
-
-    def expand(self, dtype: Any) -> NDArray[Any]:
-        """Return the 0-1 matrix (channels, size) that repeats a number per channel."""
-        channels = np.arange(self.channel.max(initial=-1) + 1)
-        return np.equal(channels[:, None], self.channel).astype(dtype)
-
-    def members(self, dtype: Any) -> NDArray[Any]:
-        """Return the 0-1 matrix (size, l_max + 1) of the entries of every l."""
-        return np.equal(self.l[:, None], np.arange(self.l.max(initial=0) + 1)).astype(dtype)
-
-    def order_in(self, other: Layout) -> NDArray[np.int64]:
-        """Return where in `other` the components of this layout's entries stand."""
-        where = {key: index for index, key in enumerate(other._keys())}
-        return np.array([where[key] for key in self._keys()], dtype=np.int64)
-
-    def _keys(self) -> list[tuple[int, int]]:
-        return list(zip(self.channel.tolist(), self.m.tolist(), strict=True))
+    l: int
+    natural: bool
+    width: int
 
 
 @dataclass(frozen=True)
@@ -101,14 +77,22 @@ class Features:
             counts[int(parity and p != (-1) ** l), l] += multiplicity
         return cls(tuple(map(int, counts[0])), tuple(map(int, counts[1])), parity)
 
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Channels by l and parity, in the order of all channels; none of them is empty."""
+        counts = enumerate(zip(self.natural, self.unnatural, strict=True))
+        groups = [Group(l, natural, pair[not natural]) for l, pair in counts for natural in (1, 0)]
+        return tuple(Group(l, bool(natural), width) for l, natural, width in groups if width)
+
     @property
     def l_max(self) -> int:
-        """Largest l."""
+        """Largest l; -1 if there are no channels."""
         return len(self.natural) - 1
 
-    def width(self, l: int) -> int:
-        """Return the number of channels of one l."""
-        return self.natural[l] + self.unnatural[l]
+    @property
+    def scalars(self) -> int:
+        """Number of natural channels of l = 0, the first of all channels."""
+        return self.natural[0] if self.natural else 0
 
     @property
     def channels(self) -> int:
@@ -118,73 +102,37 @@ class Features:
     @property
     def gates(self) -> int:
         """Number of channels that are no natural scalars."""
-        return self.channels - self.natural[0]
+        return self.channels - self.scalars
 
     @property
     def size(self) -> int:
         """Number of all components."""
-        return sum((2 * l + 1) * self.width(l) for l in range(self.l_max + 1))
+        return sum((2 * group.l + 1) * group.width for group in self.groups)
+
+    def above(self, m: int) -> int:
+        """Return the number of channels with l >= M, which are the last ones."""
+        return sum(group.width for group in self.groups if group.l >= m)
 
     @property
-    def segments(self) -> tuple[int, ...]:
-        """Channels of the parts of the layout by M: invariants, pseudo-invariants, M = 1, 2, ..."""
-        l = self._l_of_channel
-        pairs = [int(np.sum(l >= m)) for m in range(1, self.l_max + 1)]
+    def widths(self) -> tuple[int, ...]:
+        """Channels of every array of edge features: invariants, pseudo-invariants, M = 1, 2, ..."""
+        pairs = [self.above(m) for m in range(1, self.l_max + 1)]
         return (sum(self.natural), sum(self.unnatural), *pairs)
 
-    @cached_property
-    def by_l(self) -> Layout:
-        """Layout of node features."""
-        rows = []
-        for l in range(self.l_max + 1):
-            natural = sum(self.natural[:l]) + np.arange(self.natural[l])
-            unnatural = sum(self.natural) + sum(self.unnatural[:l]) + np.arange(self.unnatural[l])
-            channel = np.concatenate([natural, unnatural])
-            rows += [(l, m, c, 1) for m in range(-l, l + 1) for c in channel]
-        return _layout(rows)
+    def by_parity(self, weights: Array) -> tuple[Array, Array]:
+        """Return the columns of weights (e, channels) of natural and of unnatural channels."""
+        import jax.numpy as jnp
 
-    @cached_property
-    def by_m(self) -> Layout:
-        """Layout of edge features."""
-        l, natural = self._l_of_channel, sum(self.natural)
-        rows = [(l[c], 0, c, 1) for c in range(len(l))]
-        for m in range(1, self.l_max + 1):
-            chosen = np.flatnonzero(l >= m).tolist()
-            rows += [(l[c], m if c < natural else -m, c, 1) for c in chosen]
-            rows += [(l[c], -m, c, 1) if c < natural else (l[c], m, c, -1) for c in chosen]
-        return _layout(rows)
+        from deeph.layers.arrays import split
 
-    @property
-    def _l_of_channel(self) -> NDArray[np.int64]:
-        l = np.arange(self.l_max + 1)
-        return np.concatenate([np.repeat(l, self.natural), np.repeat(l, self.unnatural)])
-
-
-def _layout(rows: Sequence[tuple[Any, ...]]) -> Layout:
-    l, m, channel, sign = np.array(rows, dtype=np.int64).reshape(-1, 4).T
-    return Layout(l, m, channel, sign.astype(np.float64))
-
-
-def permutation(order: NDArray[np.int64]) -> Callable[[Array], Array]:
-    """Return the function that reorders the last axis, out[..., k] = x[..., order[k]].
-
-    Its derivative is the inverse reordering. Left to itself, JAX would derive a scatter-add, which
-    is slow, and which for many single slices takes long to compile.
-    """
-    return _permutation(tuple(order.tolist()))
-
-
-@lru_cache(maxsize=256)
-def _permutation(order: tuple[int, ...]) -> Callable[[Array], Array]:
-    forward, backward = np.array(order, np.int32), np.argsort(order).astype(np.int32)
-
-    def taken(x: Array, index: NDArray[np.int32]) -> Array:
-        barrier: Callable[[Array], Array] = jax.lax.optimization_barrier
-        return barrier(x).at[..., index].get(mode="promise_in_bounds", unique_indices=True)
-
-    @jax.custom_vjp
-    def reordered(x: Array) -> Array:
-        return taken(x, forward)
-
-    reordered.defvjp(lambda x: (taken(x, forward), None), lambda _, g: (taken(g, backward),))
-    return reordered
+        if not any(self.unnatural):
+            return weights, weights[:, :0]
+        parts = split(weights, [group.width for group in self.groups])
+        natural, unnatural = (
+            jnp.concatenate(
+                [p for p, group in zip(parts, self.groups, strict=True) if group.natural == wanted],
+                axis=1,
+            )
+            for wanted in (True, False)
+        )
+        return natural, unnatural

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from deeph.layers.features import Features, Layout
+from deeph.layers.arrays import endings, split
+from deeph.layers.features import Edges, Features, Nodes
 
 Array = Any
 
@@ -15,34 +16,48 @@ _SILU_GAIN = 1.6765
 """Keeps the mean square of normally distributed inputs."""
 
 
-class Gate:
-    """Scale every channel, and gate it.
+def weigh_edges(features: Features, edges: Edges, weights: Array) -> Edges:
+    """Return edge features times one number (e, channels) per channel."""
+    starts = [features.channels - features.above(m) for m in range(1, features.l_max + 1)]
+    whole, *ends = endings(weights, (0, *starts))
+    parts = [part * w for part, w in zip(edges[:2], features.by_parity(whole), strict=True)]
+    parts += [pair * end[:, None] for pair, end in zip(edges[2:], ends, strict=True)]
+    return tuple(parts)
+
+
+def weigh_nodes(features: Features, nodes: Nodes, weights: Array) -> Nodes:
+    """Return node features times one number (n, channels) per channel."""
+    parts = split(weights, [group.width for group in features.groups])
+    return tuple(part * w[:, None] for part, w in zip(nodes, parts, strict=True))
+
+
+def gate_edges(features: Features, edges: Edges, gates: Array, scales: Array) -> Edges:
+    """Return gated edge features.
 
     Parameters
     ----------
     features : Features
-        Channels.
-    layout : Layout
-        `features.by_l` or `features.by_m`; natural scalars stand first in both.
+    edges : Edges
+    gates : array (e, features.gates)
+        Before the sigmoid.
+    scales : array (e, channels)
+        Multiplied on before anything else.
     """
+    first, *rest = weigh_edges(features, edges, _weights(features, gates, scales))
+    return (_activated(first, features.scalars), *rest)
 
-    def __init__(self, features: Features, layout: Layout) -> None:
-        self.features = features
-        self.layout = layout
 
-    def __call__(self, x: Array, gates: Array, scales: Array) -> Array:
-        """Return gated features.
+def gate_nodes(features: Features, nodes: Nodes, gates: Array, scales: Array) -> Nodes:
+    """Return gated node features; as `gate_edges`, with n for e."""
+    first, *rest = weigh_nodes(features, nodes, _weights(features, gates, scales))
+    return (_SILU_GAIN * jax.nn.silu(first), *rest)
 
-        Parameters
-        ----------
-        x : array (n, size)
-        gates : array (n, features.gates)
-            Before the sigmoid.
-        scales : array (n, channels)
-            Multiplied on before anything else.
-        """
-        scalars = self.features.natural[0]
-        others = scales[:, scalars:] * 2 * jax.nn.sigmoid(gates)
-        weights = jnp.concatenate([scales[:, :scalars], others], axis=-1)
-        x = x * (weights @ self.layout.expand(x.dtype))
-        return jnp.concatenate([_SILU_GAIN * jax.nn.silu(x[:, :scalars]), x[:, scalars:]], axis=-1)
+
+def _weights(features: Features, gates: Array, scales: Array) -> Array:
+    first, others = split(scales, [features.scalars, features.gates])
+    return jnp.concatenate([first, others * (2 * jax.nn.sigmoid(gates))], axis=1)
+
+
+def _activated(invariants: Array, scalars: int) -> Array:
+    first, others = split(invariants, [scalars, invariants.shape[1] - scalars])
+    return jnp.concatenate([_SILU_GAIN * jax.nn.silu(first), others], axis=1)

@@ -1,4 +1,4 @@
-"""Linear maps between features: SO(2) on edges, one matrix per l on nodes.
+"""Linear maps between features: SO(2) on edges, one matrix per l and parity on nodes.
 
 `SO2Linear` is the tensor product with the spherical harmonics of the edge, reduced to its frame
 (eSCN, Passaro and Zitnick 2023): only components of equal M mix, so one matrix per M does what
@@ -11,71 +11,85 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
-from flax.linen.initializers import lecun_normal, zeros
+from flax.linen.initializers import variance_scaling, zeros
 
-from deeph.layers.features import Features
+from deeph.layers.arrays import product, split
+from deeph.layers.features import Edges, Features, Nodes
 
 Array = Any
 
 
 class SO2Linear(nn.Module):
-    """Map features laid out by M to `out`, each edge in its own frame.
+    """Map features of edges, each edge in its own frame.
 
     Attributes
     ----------
-    segments : tuple of int
-        Channels of the parts of the input, see `Features.segments`.
+    given : tuple of Features
+        Channels of the inputs, whose maps are added.
     out : Features
         Channels of the result.
     extra : int
         Further invariants, returned apart, for instance gates.
-    kernel_init : initializer
-        Of all matrices.
+    zero : bool
+        Start from zero instead of random matrices.
     """
 
-    segments: tuple[int, ...]
+    given: tuple[Features, ...]
     out: Features
     extra: int = 0
-    kernel_init: Any = lecun_normal()
+    zero: bool = False
 
     @nn.compact
-    def __call__(self, x: Array) -> tuple[Array, Array]:
-        """Return the features (e, size) and the further invariants (e, extra)."""
-        wanted = self.out.segments
-        invariant = self._dense(wanted[0] + self.extra, "m0", bias=True)(x[:, : self.segments[0]])
-        parts, start = [invariant[:, : wanted[0]]], self.segments[0]
-        stop = start + self.segments[1]
-        parts.append(self._mapped(x[:, start:stop], wanted[1], "m0_pseudo"))
+    def __call__(self, *inputs: Edges) -> tuple[Edges, Array]:
+        """Return the features and the further invariants (e, extra)."""
+        wanted = self.out.widths
+        dtype = inputs[0][0].dtype
+        invariant = self._mapped(inputs, 0, wanted[0] + self.extra, "m0")
+        bias = self.param("bias", zeros, (wanted[0] + self.extra,), dtype)
+        invariant = invariant + bias
+        first, further = split(invariant, [wanted[0], self.extra])
+        parts = [first]
+        if len(wanted) > 1:
+            parts.append(self._mapped(inputs, 1, wanted[1], "pseudo"))
         for m, width in enumerate(wanted[2:], start=1):
-            given = self.segments[m + 1] if m + 1 < len(self.segments) else 0
-            start, stop = stop, stop + 2 * given
-            pair = x[:, start:stop].reshape(x.shape[0], 2, given)
-            mapped = self._mapped(pair, width, f"m{m}")
-            if not self.out.parity and given:
-                turned = jnp.stack([-pair[:, 1], pair[:, 0]], axis=1)
-                mapped = mapped + self._mapped(turned, width, f"m{m}_turned")
-            parts.append(mapped.reshape(x.shape[0], 2 * width))
-        return jnp.concatenate(parts, axis=-1), invariant[:, wanted[0] :]
+            mapped = self._mapped(inputs, m + 1, width, f"m{m}")
+            if not self.out.parity:
+                crossed = self._mapped(inputs, m + 1, width, f"m{m}_turned")
+                mapped = mapped + jnp.stack([-crossed[:, 1], crossed[:, 0]], axis=1)
+            parts.append(mapped)
+        return tuple(parts), further
 
-    def _mapped(self, part: Array, width: int, name: str) -> Array:
-        if not part.shape[-1] or not width:
-            return jnp.zeros((*part.shape[:-1], width), part.dtype)
-        return self._dense(width, name)(part)
-
-    def _dense(self, width: int, name: str, bias: bool = False) -> nn.Dense:
-        return nn.Dense(width, use_bias=bias, kernel_init=self.kernel_init, name=name)
+    def _mapped(self, inputs: tuple[Edges, ...], part: int, width: int, name: str) -> Array:
+        """Return the sum of the maps of one part of all inputs."""
+        arrays = [edges[part] if part < len(edges) else None for edges in inputs]
+        fan_in = sum(x.shape[-1] for x in arrays if x is not None)
+        total = None
+        for k, x in enumerate(arrays):
+            if x is None or not x.shape[-1] or not width:
+                continue
+            # Every input counts with its share of the common fan-in.
+            initial = zeros if self.zero else variance_scaling(
+                x.shape[-1] / fan_in, "fan_in", "truncated_normal"
+            )
+            kernel = self.param(f"{name}_{k}", initial, (x.shape[-1], width), x.dtype)
+            mapped = product(x, kernel)
+            total = mapped if total is None else total + mapped
+        if total is not None:
+            return total
+        first = inputs[0][0]
+        shape = (first.shape[0], width) if part < 2 else (first.shape[0], 2, width)
+        return jnp.zeros(shape, first.dtype)
 
 
 class NodeLinear(nn.Module):
-    """Map node features laid out by l to `out`: one matrix per l, blocks for the two parities.
+    """Map features of nodes: one matrix for every l and parity.
 
     Attributes
     ----------
     given : Features
         Channels of the input.
     out : Features
-        Channels of the result.
+        Channels of the result; groups that the input lacks are zero.
     extra : int
         Further scalars, returned apart, for instance gates.
     zero : bool
@@ -88,31 +102,24 @@ class NodeLinear(nn.Module):
     zero: bool = False
 
     @nn.compact
-    def __call__(self, x: Array) -> tuple[Array, Array]:
-        """Return the features (n, size) and the further scalars (n, extra)."""
-        scalars = x[:, : self.given.natural[0]]
-        parts, start = [], 0
-        for l in range(self.out.l_max + 1):
-            width = self.given.width(l) if l <= self.given.l_max else 0
-            stop = start + (2 * l + 1) * width
-            part = x[:, start:stop].reshape(x.shape[0], 2 * l + 1, width)
-            mapped = part @ self._matrix(l, width, x.dtype)
-            parts.append(mapped.reshape(x.shape[0], -1))
-            start = stop
-        flat = jnp.concatenate(parts, axis=-1)
-        bias = self.param("bias", zeros, (self.out.natural[0],), x.dtype)
-        flat = flat + jnp.pad(bias, (0, flat.shape[-1] - bias.shape[0]))
-        if not self.extra:
-            return flat, flat[:, :0]
-        return flat, nn.Dense(self.extra, name="extra")(scalars)
-
-    def _matrix(self, l: int, width: int, dtype: Any) -> Array:
-        split = self.given.natural[l] if width else 0
-        rows = np.arange(width) < split
-        columns = np.arange(self.out.width(l)) < self.out.natural[l]
-        same = (rows[:, None] == columns).astype(dtype)
-        fan_in = np.maximum(same.sum(0), 1)
-        if not same.size:
-            return jnp.zeros(same.shape, dtype)
-        initial = zeros if self.zero else nn.initializers.normal(1.0)
-        return self.param(f"l{l}", initial, same.shape, dtype) * (same / np.sqrt(fan_in))
+    def __call__(self, nodes: Nodes) -> tuple[Nodes, Array]:
+        """Return the features and the further scalars (n, extra)."""
+        initial = zeros if self.zero else variance_scaling(1.0, "fan_in", "truncated_normal")
+        there = {group[:2]: x for group, x in zip(self.given.groups, nodes, strict=True)}
+        count, dtype = nodes[0].shape[0], nodes[0].dtype
+        extra = jnp.zeros((count, 0), dtype)
+        result = []
+        for l, natural, width in self.out.groups:
+            x = there.get((l, natural))
+            if x is None:
+                result.append(jnp.zeros((count, 2 * l + 1, width), dtype))
+                continue
+            scalar = l == 0 and natural
+            columns = width + self.extra if scalar else width
+            name = f"l{l}" if natural else f"l{l}_unnatural"
+            mapped = product(x, self.param(name, initial, (x.shape[-1], columns), dtype))
+            if scalar:
+                mapped = mapped + self.param("bias", zeros, (columns,), dtype)
+                extra = mapped[:, 0, width:]
+            result.append(mapped[..., :width])
+        return tuple(result), extra

@@ -1,4 +1,4 @@
-"""Root-mean-square norm within one node or one edge, one per l, with a learned scale per channel.
+"""Root-mean-square norms within one node or one edge.
 
 No statistics across a structure or a batch: cutting a structure does not change its numbers.
 """
@@ -9,9 +9,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
+import jax.numpy as jnp
 
-from deeph.layers.features import Layout
+from deeph.layers.features import Edges, Features, Nodes
 
 Array = Any
 
@@ -19,23 +19,31 @@ _EPSILON = 1e-3
 """Added to the mean square: features far below 0.03 are not blown up to one."""
 
 
-class Norm(nn.Module):
-    """Divide the features of each node or edge and l by their root mean square.
+class NodeNorm(nn.Module):
+    """Divide the features of each node, by l and parity, by their root mean square.
 
     Attributes
     ----------
-    layout : Layout
-        Of the features.
+    features : Features
     """
 
-    layout: Layout
+    features: Features
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Return normalised features (n, size)."""
-        members = self.layout.members(x.dtype)
-        mean_square = (x * x) @ (members / np.maximum(members.sum(0), 1))
-        channels = int(self.layout.channel.max()) + 1
-        scale = self.param("scale", nn.initializers.ones, (channels,), x.dtype)
-        inverse = jax.lax.rsqrt(mean_square + _EPSILON) @ members.T
-        return x * inverse * (scale @ self.layout.expand(x.dtype))
+    def __call__(self, nodes: Nodes) -> Nodes:
+        """Return normalised features with a learned scale per channel."""
+        parts = []
+        for group, part in zip(self.features.groups, nodes, strict=True):
+            name = f"l{group.l}" if group.natural else f"l{group.l}_unnatural"
+            scale = self.param(name, nn.initializers.ones, (group.width,), part.dtype)
+            mean_square = jnp.mean(part * part, axis=(1, 2), keepdims=True)
+            parts.append(part * jax.lax.rsqrt(mean_square + _EPSILON) * scale)
+        return tuple(parts)
+
+
+def edge_norm(features: Features, edges: Edges) -> Edges:
+    """Return edge features divided by the root mean square of all of them, edge by edge."""
+    total = sum(jnp.sum(part * part, axis=-1) for part in edges[:2])
+    total = total + sum(jnp.sum(part * part, axis=(1, 2)) for part in edges[2:])
+    inverse = jax.lax.rsqrt(total / max(features.size, 1) + _EPSILON)
+    return tuple(part * jnp.expand_dims(inverse, range(1, part.ndim)) for part in edges)

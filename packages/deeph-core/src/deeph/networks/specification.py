@@ -48,20 +48,8 @@ class NetworkSpecification:
 
     @property
     def features(self) -> Features:
-        """Channels of nodes and edges.
-
-        Irreps that are all of natural parity, such as "64x0e+32x1o+16x2e", cannot express targets
-        of unnatural parity (the part of a p-p block with L = 1, most of spin-orbit coupling).
-        They are joined by half as many unnatural channels of every l > 0, and of l = 0 where the
-        target has such.
-        """
-        given = Features.of_irreps(self.irreps, self.parity)
-        if not self.parity or any(given.unnatural):
-            return given
-        wanted = max(self.node_target.unnatural[:1] + self.edge_target.unnatural[:1], default=0)
-        first = min(given.natural[0] // 2, wanted)
-        rest = tuple(-(-count // 2) for count in given.natural[1:])
-        return Features(given.natural, (first, *rest), True)
+        """Channels of nodes and edges."""
+        return Features.of_irreps(self.irreps, self.parity)
 
     @property
     def node_target(self) -> Features:

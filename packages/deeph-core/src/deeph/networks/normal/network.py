@@ -14,24 +14,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
-from flax.linen.initializers import zeros
 
 from deeph.graphs.graph import Graph
 from deeph.layers import (
+    Edges,
+    Embedding,
     Features,
-    Gate,
+    Heads,
     NodeLinear,
-    Norm,
+    NodeNorm,
+    Nodes,
     RadialEmbedding,
     SO2Linear,
-    around_edges,
+    Turns,
+    edge_norm,
+    edge_turns,
+    element_scales,
+    ends_of_edges,
+    gate_edges,
+    gate_nodes,
     result_of_edges,
+    result_of_nodes,
+    to_edges,
     to_nodes,
+    with_both_parities,
 )
-from deeph.layers.turning import result_of_nodes
 from deeph.networks.specification import NetworkSpecification
-from deeph.so3 import EdgeFrames, wigner_blocks
 
 Array = Any
 
@@ -51,7 +59,9 @@ class NormalNetwork:
         """Return fresh parameters; untrained, the network's result is zero."""
         return _Network(self.specification).init(rng, graph)["params"]
 
-    def apply(self, parameters: Any, graph: Graph, rng: Array | None = None) -> tuple[Array, Array]:
+    def apply(
+        self, parameters: Any, graph: Graph, rng: Array | None = None
+    ) -> tuple[Array, Array]:
         """Return irreps of nodes (n, size) in the lab and of edges (e, size) in edge frames."""
         return _Network(self.specification).apply({"params": parameters}, graph)
 
@@ -62,17 +72,14 @@ class _Network(nn.Module):
     @nn.compact
     def __call__(self, graph: Graph) -> tuple[Array, Array]:
         spec, f = self.specification, self.specification.features
-        wigner = wigner_blocks(EdgeFrames(graph.axes, graph.turned), f.l_max)
+        node_target, edge_target = spec.node_target, spec.edge_target
+        hidden = with_both_parities(f, node_target, edge_target)
+        turns = edge_turns(graph.axes, graph.turned, f, hidden)
         first, second = graph.species[graph.centre], graph.species[graph.neighbour]
         radial = RadialEmbedding(spec.elements, spec.r_max, name="radial")(
             graph.lengths, first, second
         )
-        scalars = nn.Embed(spec.elements, f.natural[0], name="elements")(graph.species)
-        scalars = scalars.astype(graph.lengths.dtype)  # fresh parameters are always float32
-        nodes = jnp.pad(scalars, ((0, 0), (0, f.size - scalars.shape[1])))
-        invariants = nn.Dense(f.segments[0], name="edges")(radial)
-        edges = jnp.pad(invariants, ((0, 0), (0, f.size - invariants.shape[1])))
-
+        nodes, edges = Embedding(f, spec.elements, name="embedding")(graph.species, radial)
         blocks = nn.scan(
             _Block,
             variable_axes={"params": 0},
@@ -80,19 +87,32 @@ class _Network(nn.Module):
             in_axes=nn.broadcast,
             length=spec.blocks,
         )(f, spec.elements, spec.neighbours, name="blocks")
-        twice = [jnp.concatenate([d, d]) for d in wigner]
-        (nodes, edges), _ = blocks((nodes, edges), (graph, wigner, twice, radial))
+        (nodes, edges), _ = blocks((nodes, edges), (graph, turns, radial))
 
-        nodes, edges = Norm(f.by_l, name="node_norm")(nodes), Norm(f.by_m, name="edge_norm")(edges)
-        node_result = _NodeHead(f, spec.node_target, spec.elements, name="node_head")(
-            nodes, graph.species
+        nodes, edges = NodeNorm(f, name="node_norm")(nodes), edge_norm(f, edges)
+        around = _Around(f, name="around")(nodes, turns, graph)
+        heads = Heads(f, hidden, node_target, edge_target, spec.elements, spec.neighbours)
+        on_nodes, on_edges = heads(
+            nodes, around, edges, radial, turns, graph.species, graph.centre
         )
-        around = around_edges(f, twice, nodes, edges, (graph.centre, graph.neighbour))
-        edge_result = _EdgeHead(f, spec.edge_target, name="edge_head")(around, radial)
+        dtype = radial.dtype
         return (
-            result_of_nodes(spec.node_target, node_result),
-            result_of_edges(spec.edge_target, edge_result),
+            result_of_nodes(node_target, on_nodes, graph.nodes, dtype),
+            result_of_edges(edge_target, on_edges, graph.edges, dtype),
         )
+
+
+class _Around(nn.Module):
+    """The two atoms of every edge, mixed in the lab and turned into its frame."""
+
+    features: Features
+
+    @nn.compact
+    def __call__(self, nodes: Nodes, turns: Turns, graph: Graph) -> Edges:
+        f = self.features
+        first, _ = NodeLinear(f, f, name="first")(nodes)
+        second, _ = NodeLinear(f, f, name="second")(nodes)
+        return to_edges(f, turns, ends_of_edges(first, second, graph.centre, graph.neighbour))
 
 
 class _Block(nn.Module):
@@ -104,70 +124,28 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, carry: tuple[Array, Array], surroundings: tuple[Graph, Any, Any, Array]
-    ) -> tuple[tuple[Array, Array], None]:
+        self, carry: tuple[Nodes, Edges], surroundings: tuple[Graph, Turns, Array]
+    ) -> tuple[tuple[Nodes, Edges], None]:
         f = self.features
         nodes, edges = carry
-        graph, wigner, twice, radial = surroundings
-        around = around_edges(
-            f,
-            twice,
-            Norm(f.by_l, name="norm")(nodes),
-            Norm(f.by_m, name="edge_norm")(edges),
-            (graph.centre, graph.neighbour),
-        )
-        mixed, gates = SO2Linear(_thrice(f), f, extra=f.gates, name="mix")(around)
+        graph, turns, radial = surroundings
+        around = _Around(f, name="around")(NodeNorm(f, name="norm")(nodes), turns, graph)
+        mixed, gates = SO2Linear((f, f), f, extra=f.gates, name="mix")(around, edge_norm(f, edges))
         scales = 1 + nn.Dense(f.channels, name="mix_radial")(radial)
-        mixed = Gate(f, f.by_m)(mixed, gates, scales)
+        mixed = gate_edges(f, mixed, gates, scales)
 
-        messages = to_nodes(f, wigner, mixed, graph.centre, graph.nodes)
-        messages = messages / self.neighbours**0.5
-        nodes = nodes + NodeLinear(f, f, name="gather")(messages)[0]
+        messages = to_nodes(f, turns, mixed, graph.centre, graph.nodes)
+        messages = tuple(part / self.neighbours**0.5 for part in messages)
+        nodes = _added(nodes, NodeLinear(f, f, name="gather")(messages)[0])
         hidden, gates = NodeLinear(f, f, extra=f.gates, name="node_hidden")(
-            Norm(f.by_l, name="node_norm")(nodes)
+            NodeNorm(f, name="node_norm")(nodes)
         )
-        scales = _element_scales(self, f, self.elements, graph.species, nodes.dtype)
-        hidden = Gate(f, f.by_l)(hidden, gates, scales)
-        nodes = nodes + NodeLinear(f, f, name="node_out")(hidden)[0]
-        edges = edges + SO2Linear(f.segments, f, name="edge_out")(mixed)[0]
+        scales = element_scales(self, f, self.elements, graph.species, radial.dtype)
+        hidden = gate_nodes(f, hidden, gates, scales)
+        nodes = _added(nodes, NodeLinear(f, f, name="node_out")(hidden)[0])
+        edges = _added(edges, SO2Linear((f,), f, name="edge_out")(mixed)[0])
         return (nodes, edges), None
 
 
-class _NodeHead(nn.Module):
-    features: Features
-    target: Features
-    elements: int
-
-    @nn.compact
-    def __call__(self, nodes: Array, species: Array) -> Array:
-        f = self.features
-        hidden, gates = NodeLinear(f, f, extra=f.gates, name="hidden")(nodes)
-        scales = _element_scales(self, f, self.elements, species, nodes.dtype)
-        hidden = Gate(f, f.by_l)(hidden, gates, scales)
-        return NodeLinear(f, self.target, zero=True, name="out")(hidden)[0]
-
-
-class _EdgeHead(nn.Module):
-    features: Features
-    target: Features
-
-    @nn.compact
-    def __call__(self, around: Array, radial: Array) -> Array:
-        f = self.features
-        hidden, gates = SO2Linear(_thrice(f), f, extra=f.gates, name="hidden")(around)
-        scales = 1 + nn.Dense(f.channels, name="hidden_radial")(radial)
-        hidden = Gate(f, f.by_m)(hidden, gates, scales)
-        return SO2Linear(f.segments, self.target, kernel_init=zeros, name="out")(hidden)[0]
-
-
-def _thrice(features: Features) -> tuple[int, ...]:
-    """Return the parts of what an edge sees: two atoms and itself."""
-    return tuple(3 * width for width in features.segments)
-
-
-def _element_scales(
-    module: nn.Module, features: Features, elements: int, species: Array, dtype: Any
-) -> Array:
-    """Return a learned factor per atom and channel, (n, channels), from its element."""
-    shape = (elements, features.channels)
-    return module.param("element_scales", nn.initializers.ones, shape, dtype)[species]
+def _added(first: tuple[Array, ...], second: tuple[Array, ...]) -> tuple[Array, ...]:
+    return tuple(a + b for a, b in zip(first, second, strict=True))
