@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from deeph.inference.sizing import Plan, plan
 from deeph.models.model_file import find_model, model_identity, publish_model, read_model
+from deeph.networks.memory import Memory
+from deeph.representation import BlockRepresentation
+from deeph.targets import HamiltonianTarget
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import StructureFolder
 from deeph_spec.errors import InputError
@@ -89,7 +93,13 @@ class Engine:
     error : float
         Added to H by the prediction, eV.
     broken : set of str
-        Ids that cannot be predicted.
+        Ids whose prediction fails.
+    unknown : set of str
+        Ids that are refused before.
+    odd : set of str
+        Ids that are warned of.
+    free : int or None
+        Bytes of memory; a structure needs a gigabyte an atom.
     batches : list of (ids, batch size, padded shapes)
     """
 
@@ -97,6 +107,9 @@ class Engine:
     ends: str | BaseException = "max_epoch reached"
     error: float = 0.0
     broken: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    odd: set[str] = field(default_factory=set)
+    free: int | None = None
     batches: list[tuple[list[str], int, int]] = field(default_factory=list)
 
     def train(self, config: Any, run: Path, display: Any, resume: bool) -> Summary:
@@ -116,6 +129,8 @@ class Predictor:
 
     engine: Engine
     network, trained_on = "normal", "feed"
+    notes: tuple[str, ...] = ()
+    target = HamiltonianTarget(BlockRepresentation.of({"H": (0,), "C": (0, 1)}, "none"))
 
     def __init__(self, path: Path) -> None:
         self.identity = model_identity(path)
@@ -125,6 +140,14 @@ class Predictor:
         path = find_model(model_dir, which, epoch)
         read_model(path)
         return cls(path)
+
+    def examine(self, folder: StructureFolder) -> list[str]:
+        if folder.id in self.engine.unknown:
+            raise InputError(f"{folder.path}: Og is unknown to the model")
+        return [f"{folder.id}: looks odd"] if folder.id in self.engine.odd else []
+
+    def plan(self, sizes: Mapping[str, tuple[int, int]], batch_size: int, shapes: int) -> Plan:
+        return plan(Memory(0.0, 1e9, 0.0), sizes, batch_size, shapes, self.engine.free)
 
     def predict(
         self, folders: Iterable[StructureFolder], batch_size: int = 1, shapes: int = 1

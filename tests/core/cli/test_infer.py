@@ -92,22 +92,33 @@ def test_beside_the_inputs(deeph: Any, engine: Any, data: Path) -> None:
     assert not Path("predictions").exists()
 
 
-def test_predictions_are_made_hermitian_unless_told_otherwise(
-    deeph: Any, engine: Any, data: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_the_model_does_not_know_is_named_before_anything_is_predicted(
+    deeph: Any, engine: Any
 ) -> None:
-    def tilted(self: object, folders: list[StructureFolder], *sizes: int) -> object:
-        for folder in folders:
-            exact = folder.hamiltonian()
-            noise = np.random.default_rng(0).normal(size=exact.entries.shape)
-            yield folder, exact.with_entries(exact.entries + noise)
+    engine.unknown, engine.odd = {"0002"}, {"0001", "0003"}
+    result = deeph("infer", "run", "data")
+    assert result.code == 1
+    (line,) = result.err.splitlines()
+    assert line.startswith("error: 0002: ")
+    assert line.endswith("Og is unknown to the model")
+    assert [ids for ids, _, _ in engine.batches] == [["0001", "0003", "0004"]]
+    assert "warning: 0001: looks odd" in result.out
+    assert "warning: 0003: looks odd" in result.out
 
-    monkeypatch.setattr(sys.modules["deeph.inference.predictor"].Predictor, "predict", tilted)
-    Path("infer.toml").write_text(SETTINGS)
-    folder = StructureFolder(data / "dft/0001", "0001")
-    assert deeph("infer", "infer.toml", "output_into=to_input").code == 0
-    assert folder.matrix("hamiltonian_pred").hermitian_error()[0] < 1e-6
-    deeph("infer", "infer.toml", "output_into=to_input", "target_symmetrize=false")
-    assert folder.matrix("hamiltonian_pred").hermitian_error()[0] > 0.1
+
+def test_a_batch_is_made_as_small_as_memory_wants_it(deeph: Any, engine: Any) -> None:
+    engine.free = int(7.5e9)  # three atoms a structure, and one for padding
+    result = deeph("infer", "run", "data", "--batch-size", "4")
+    assert result.code == 0, result.err
+    assert "warning: 4 structures at once need about 13 GB of memory, but 7.5 GB are" in result.out
+    assert engine.batches[0][1] == 2
+    engine.free = None
+    assert "Memory: about 13 GB" in deeph("infer", "run", "data", "--batch-size", "4").out
+    engine.free = int(1e9)
+    result = deeph("infer", "run", "data")
+    assert len(result.err.splitlines()) == 4
+    assert "0001: 3 atoms with " in result.err
+    assert "need about 3 GB of memory, but 1 GB are free" in result.err
 
 
 def test_a_broken_structure_is_named_and_the_others_are_predicted(

@@ -121,7 +121,7 @@ def test_check_finds_features_that_are_too_small_for_the_data(deeph: Any, data: 
     text = '[data]\ninputs_dir = "data"\noutputs_dir = "runs"\n'
     Path("train.toml").write_text(f'{text}[model.advanced]\nnet_irreps = "8x0e"\n')
     line = deeph("check", "train.toml").line()
-    assert "8x0e cannot express all blocks between these orbitals" in line
+    assert "8x0e cannot express all that these data contain" in line
     assert "smallest features that can are 1x0e+1x1e+1x1o+1x2e" in line
 
 

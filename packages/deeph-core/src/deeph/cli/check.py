@@ -59,13 +59,12 @@ def _data_lines(config: TrainConfig | InferConfig) -> list[str]:
 def _resolved(config: TrainConfig) -> tuple[TrainConfig, list[str]]:
     """Fill in what the data decide, and say how they are divided."""
     from deeph.cli.data import open_dataset, used_folders
-    from deeph.config import resolve_training
     from deeph.config.split import structure_counts
+    from deeph.training.data import resolved
 
     dataset = open_dataset(config.data.inputs_dir, config.data.dft.data_dir_depth)
     used = used_folders(dataset, config)
-    spin_orbit = dataset.spin == "soc"
-    config = resolve_training(config, dataset.orbital_map, spin_orbit, len(used))
+    config = resolved(config, dataset, len(used))
     loader = config.process.train.dataloader
     if loader.dataset_split_json is not None:
         return config, [f"Split: {len(used)} structures, as {loader.dataset_split_json} says"]

@@ -34,10 +34,13 @@ def used_folders(dataset: Dataset, config: TrainConfig) -> Sequence[StructureFol
     Raises
     ------
     InputError
-        When the split names a structure that is not there, or one has no Hamiltonian.
+        When the split names a structure that is not there, or one has no label.
     """
     from deeph_spec.dataset import read_split
     from deeph_spec.errors import InputError
+
+    from deeph.targets import TARGETS
+    from deeph.training.data import target_settings
 
     split_file = config.process.train.dataloader.dataset_split_json
     if split_file is None:
@@ -47,11 +50,16 @@ def used_folders(dataset: Dataset, config: TrainConfig) -> Sequence[StructureFol
         if not split["train"]:
             raise InputError(f"{split_file}: train: lists no structure")
         folders = tuple(dataset[id] for name in ("train", "validate") for id in split[name])
-    bare = [folder.id for folder in folders if not folder.has("hamiltonian")]
-    if bare:
+    kind, settings = TARGETS[config.model.target_type], target_settings(config)
+    bare: dict[str, list[str]] = {}
+    for folder in folders:
+        missing = kind.missing_label(folder, settings)
+        if missing:
+            bare.setdefault(missing, []).append(folder.id)
+    for missing, ids in bare.items():
         raise InputError(
-            f"{dataset.path}: {_names(bare)}: no hamiltonian.h5, which training needs; leave "
-            "these structures out with process.train.dataloader.dataset_split_json"
+            f"{dataset.path}: {_names(ids)}: no {missing}, which training needs; leave these "
+            "structures out with process.train.dataloader.dataset_split_json"
         )
     return folders
 

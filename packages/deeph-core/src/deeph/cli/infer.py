@@ -126,6 +126,8 @@ def _predict(configs: Sequence[InferConfig]) -> int:
 
     predictor = Predictor.load(model)
     print(f"Model: {readable(model)} ({predictor.network}), on {device}")
+    for line in predictor.notes:
+        print(f"warning: {line}")
     into_inputs = config.process.infer.output_into == "to_input"
     if into_inputs:
         place = None
@@ -180,21 +182,15 @@ def _write_all(
     from deeph.inference.writer import write_beside_input, write_folder
 
     failed = dict(incomplete)
-    sound = []
-    for folder in folders:
-        problem = _problem(folder, check=config.data.dft.validation_check)
-        if problem:
-            failed[folder.id] = problem
-        else:
-            sound.append(folder)
+    sound = _sound(config, predictor, folders, failed)
+    sound, batch_size = _fitting(config, predictor, sound, failed)
     total = len(folders) + len(incomplete)
     done, shown_at, started = 0, 0.0, time.monotonic()
-    for folder, result in _predictions(predictor, sound, config):
+    shapes = config.process.infer.multi_way_jit_num
+    for folder, result in _predictions(predictor, sound, batch_size, shapes):
         if isinstance(result, str):
             failed[folder.id] = result
             continue
-        if config.process.infer.target_symmetrize:
-            result = result.hermitian()
         if place is None:
             target = write_beside_input(folder, result, predictor)
         else:
@@ -235,8 +231,59 @@ def _problem(folder: StructureFolder, *, check: bool) -> str | None:
     return plain(errors[0]) if errors else None
 
 
+def _sound(
+    config: InferConfig,
+    predictor: Any,
+    folders: Sequence[StructureFolder],
+    failed: dict[str, str],
+) -> list[StructureFolder]:
+    """List the folders that can be predicted, note why others cannot, and warn of odd ones."""
+    from deeph_spec.errors import InputError
+
+    sound, odd = [], 0
+    for folder in folders:
+        problem = _problem(folder, check=config.data.dft.validation_check)
+        if problem is None:
+            try:
+                unusual = predictor.examine(folder)
+            except InputError as error:
+                problem = str(error)
+            else:
+                odd += bool(unusual)
+                for line in unusual if odd <= _ALWAYS else ():
+                    print(f"warning: {line}")
+        if problem is None:
+            sound.append(folder)
+        else:
+            failed[folder.id] = problem
+    if odd > _ALWAYS:
+        print(f"warning: {odd - _ALWAYS} more structures lie far outside the training data")
+    return sound
+
+
+def _fitting(
+    config: InferConfig,
+    predictor: Any,
+    folders: list[StructureFolder],
+    failed: dict[str, str],
+) -> tuple[list[StructureFolder], int]:
+    """Leave out what memory does not hold, and choose how many structures go at once."""
+    from deeph_spec.matrix_files import read_pairs
+
+    settings = config.process.infer
+    sizes = {
+        folder.id: (len(folder.structure), len(read_pairs(folder.file("overlap"))))
+        for folder in folders
+    }
+    plan = predictor.plan(sizes, settings.dataloader.batch_size, settings.multi_way_jit_num)
+    for line in plan.lines:
+        print(line)
+    failed.update(plan.too_large)
+    return [folder for folder in folders if folder.id not in plan.too_large], plan.batch_size
+
+
 def _predictions(
-    predictor: Any, folders: Sequence[StructureFolder], config: InferConfig
+    predictor: Any, folders: Sequence[StructureFolder], batch_size: int, shapes: int
 ) -> Iterator[tuple[StructureFolder, BlockMatrix | str]]:
     """Yield each structure with its prediction, or with the line that says why there is none.
 
@@ -246,11 +293,8 @@ def _predictions(
     from deeph_spec.errors import InputError
 
     waiting = {folder.id: folder for folder in folders}
-    settings = config.process.infer
     try:
-        for folder, matrix in predictor.predict(
-            folders, settings.dataloader.batch_size, settings.multi_way_jit_num
-        ):
+        for folder, matrix in predictor.predict(folders, batch_size, shapes):
             del waiting[folder.id]
             yield folder, matrix
         return

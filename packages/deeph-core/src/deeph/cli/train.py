@@ -38,7 +38,8 @@ def train(
 
     from deeph.cli.data import open_dataset, refuse_invalid, used_folders
     from deeph.cli.runtime import prepare_jax
-    from deeph.config import load_train, resolve_training, with_proposed
+    from deeph.config import load_train, with_proposed
+    from deeph.training.data import resolved
 
     if resume is not None and fresh:
         raise InputError("--resume and --fresh contradict each other; give one of them")
@@ -51,17 +52,18 @@ def train(
     folders = used_folders(dataset, config)
     if config.data.dft.validation_check:
         refuse_invalid(folders, print)
-    spin_orbit = dataset.spin == "soc"
-    config = resolve_training(config, dataset.orbital_map, spin_orbit, len(folders))
+    config = resolved(config, dataset, len(folders))
     device, warnings = prepare_jax(config.system)
     for line in warnings:
         print(f"warning: {line}")
     if config.system.device is None:
         config = with_proposed(config, {"system.device": device})
 
+    from deeph.targets import TARGETS
     from deeph.training.runs import dataset_hash
 
-    run, resuming = _choose_run(config, dataset_hash(folders), resume, fresh)
+    files = TARGETS[config.model.target_type].label_files
+    run, resuming = _choose_run(config, dataset_hash(folders, files), resume, fresh)
     return _train_in(run, config, resuming, f"deeph train {file}")
 
 

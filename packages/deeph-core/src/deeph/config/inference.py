@@ -111,7 +111,9 @@ class Infer:
         "(to_input).",
         choices=("to_output", "to_input"),
     )
-    target_symmetrize: bool = key(True, "Make the prediction exactly Hermitian.")
+    target_symmetrize: bool = key(
+        True, "Make the prediction Hermitian, which those of this program are in any case."
+    )
     multi_way_jit_num: int = key(
         1, "Number of padded shapes that are compiled.", rule=rules.AT_LEAST_1
     )

@@ -9,13 +9,16 @@ from deeph_spec.errors import InputError
 from deeph_spec.orbitals import SHELL_LETTERS, shells_from_text
 
 from deeph.config.describe import with_proposed
-from deeph.config.irreps import irreps_text, missing_irreps, proposed_irreps, target_irreps
+from deeph.config.irreps import irreps_text, missing_irreps, proposed_irreps
 from deeph.config.split import structure_counts
 from deeph.config.training import TrainConfig
 
 
 def resolve_training(
-    config: TrainConfig, orbital_map: Mapping[str, Sequence[int]], spin_orbit: bool, structures: int
+    config: TrainConfig,
+    irreps: Sequence[tuple[int, int]],
+    orbital_map: Mapping[str, Sequence[int]],
+    structures: int,
 ) -> TrainConfig:
     """Fill in what was left to the data, and check what was given against the data.
 
@@ -25,10 +28,10 @@ def resolve_training(
     ----------
     config : TrainConfig
         The settings.
+    irreps : sequence of (l, parity)
+        What the target consists of.
     orbital_map : mapping
         Shells of each element of the data.
-    spin_orbit : bool
-        Whether the Hamiltonians have spin-orbit coupling.
     structures : int
         How many structures there are.
 
@@ -40,20 +43,17 @@ def resolve_training(
     Raises
     ------
     InputError
-        When net_irreps cannot express the Hamiltonian, common_orbital_types lacks shells, or the
+        When net_irreps cannot express the target, common_orbital_types lacks shells, or the
         sizes do not fit the data.
     """
     proposed: dict[str, Any] = {}
-    common = config.data.graph.common_orbital_types
-    _check_common_shells(common, orbital_map)
-    further = {"": shells_from_text(common)} if common else {}
-    targets = target_irreps({**orbital_map, **further}, spin_orbit)
+    _check_common_shells(config.data.graph.common_orbital_types, orbital_map)
     parity, net_type = config.model.advanced.consider_parity, config.model.net_type
     if config.model.advanced.net_irreps is None:
-        degree = max(n for n, _ in targets)
+        degree = max((n for n, _ in irreps), default=0)
         proposed["model.advanced.net_irreps"] = proposed_irreps(degree, parity, net_type)
     else:
-        _check_irreps(config.model.advanced.net_irreps, parity, targets, net_type)
+        _check_irreps(config.model.advanced.net_irreps, parity, irreps, net_type)
     loader = config.process.train.dataloader
     if loader.dataset_split_json is None:
         counts = structure_counts(loader, structures)
@@ -65,7 +65,7 @@ def resolve_training(
 def _check_irreps(
     irreps: str, parity: bool, targets: Sequence[tuple[int, int]], net_type: str
 ) -> None:
-    """Refuse features that cannot express a part of the blocks."""
+    """Refuse features that cannot express a part of the target."""
     missing = missing_irreps(irreps, parity, targets)
     if not missing:
         return
@@ -77,7 +77,7 @@ def _check_irreps(
     lacking = ", ".join(irreps_text([irrep])[2:] for irrep in missing)
     every = targets if parity else dict.fromkeys((n, 1) for n, _ in targets)
     raise InputError(
-        f"model.advanced.net_irreps: {irreps} cannot express all blocks between these orbitals: "
+        f"model.advanced.net_irreps: {irreps} cannot express all that these data contain: "
         f"{lacking} {'is' if len(missing) == 1 else 'are'} missing; the smallest features that can "
         f"are {irreps_text(every)} ({hint})"
     )

@@ -6,7 +6,7 @@ predicts: a `BlockMatrix` on the same pairs, or a `Tensor`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from deeph.graphs import Graph, GraphSource, Shape, build_graph, concatenate, padded_shapes
 from deeph.graphs.padding import smallest_fitting
+from deeph.inference.sizing import Plan, plan
 from deeph.models.model import Model, read_published
 from deeph.models.model_file import find_model, model_identity
+from deeph.networks.memory import available_memory, inference_memory
 from deeph.targets import Target
 
 Pairs = NDArray[np.int64]
@@ -130,6 +132,25 @@ class Predictor:
             return []
         pairs = read_pairs(folder.file("overlap"))
         return self.model.ranges.unusual(folder.structure, pairs, folder.id)
+
+    def plan(self, sizes: Mapping[str, tuple[int, int]], batch_size: int, shapes: int) -> Plan:
+        """Choose how many structures are predicted at once, see `deeph.inference.sizing.plan`.
+
+        Parameters
+        ----------
+        sizes : mapping
+            Structure -> atoms and pairs.
+        batch_size, shapes : int
+            What is asked for: structures at once, padded shapes.
+        """
+        leaves = jax.tree.leaves(self.parameters)
+        memory = inference_memory(
+            self.model.name,
+            self.model.network.specification,
+            sum(leaf.size for leaf in leaves),
+            leaves[0].dtype.itemsize,
+        )
+        return plan(memory, sizes, batch_size, shapes, available_memory())
 
     def predict(
         self, folders: Iterable[StructureFolder], batch_size: int = 1, shapes: int = 1

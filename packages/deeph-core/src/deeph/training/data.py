@@ -10,10 +10,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from deeph_spec.dataset import Dataset
+from deeph_spec.orbitals import shells_from_text
 from numpy.typing import NDArray
 
+from deeph.config import TrainConfig, resolve_training
 from deeph.graphs import Graph, Shape, concatenate, padded_shapes, smallest_fitting
-from deeph.targets import Example, Labels, Target, batch_labels
+from deeph.targets import TARGETS, Example, Labels, Target, TargetSettings, batch_labels
+
+
+def target_settings(config: TrainConfig) -> TargetSettings:
+    """Return what the settings say of the target."""
+    common, advanced = config.data.graph.common_orbital_types, config.model.advanced
+    return TargetSettings(
+        with_overlap=config.data.graph.graph_type == "HS",
+        further_shells=shells_from_text(common) if common else (),
+        time_reversal=advanced.time_reversal,
+        gauge=advanced.standardize_gauge,
+        name=advanced.target_name,
+    )
+
+
+def resolved(config: TrainConfig, dataset: Dataset, structures: int) -> TrainConfig:
+    """Return the settings with what the data decide, see `deeph.config.resolve_training`."""
+    kind = TARGETS[config.model.target_type]
+    irreps = kind.needed_irreps(dataset, target_settings(config))
+    return resolve_training(config, irreps, dataset.orbital_map, structures)
 
 
 @dataclass(frozen=True, eq=False)

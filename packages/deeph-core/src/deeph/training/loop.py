@@ -19,10 +19,10 @@ import numpy as np
 from deeph_spec.dataset import Dataset, read_split, write_split
 from deeph_spec.errors import InputError
 
-from deeph.config import TrainConfig, describe, resolve_training
+from deeph.config import TrainConfig, describe
 from deeph.config.split import structure_counts
 from deeph.training.checkpoints import has_state, restore_state, save_state
-from deeph.training.data import random_split
+from deeph.training.data import random_split, resolved
 from deeph.training.display import Display
 from deeph.training.interruption import Interruption
 from deeph.training.schedules import Schedule, schedule
@@ -122,8 +122,7 @@ def train(config: TrainConfig, run: Path, display: Display, resume: bool) -> Tra
     """
     started = time.monotonic()
     dataset = Dataset.open(config.data.inputs_dir, config.data.dft.data_dir_depth)
-    spin_orbit = dataset.spin == "soc"
-    config = resolve_training(config, dataset.orbital_map, spin_orbit, len(dataset))
+    config = resolved(config, dataset, len(dataset))
     display.start(run, config.process.train.max_epoch, describe(config))
     split = _split(config, dataset, run)
     training = set_up(config, dataset, split, display.note)

@@ -16,7 +16,6 @@ import jax
 import numpy as np
 from deeph_spec.dataset import Dataset
 from deeph_spec.errors import InputError
-from deeph_spec.orbitals import shells_from_text
 
 from deeph.config import TrainConfig
 from deeph.graphs import Shape
@@ -24,12 +23,14 @@ from deeph.models.model import Model, read_published
 from deeph.models.model_file import find_model, publish_model
 from deeph.models.ranges import measure
 from deeph.networks import NETWORKS, Network, NetworkSpecification
+from deeph.networks.memory import available_memory, parameter_count
 from deeph.representation import ChannelTable
-from deeph.targets import TARGETS, Example, Target, TargetSettings
-from deeph.training.data import Batches, batches, differing_pairs, shapes_of
+from deeph.targets import TARGETS, Example, Target
+from deeph.training.data import Batches, batches, differing_pairs, shapes_of, target_settings
 from deeph.training.losses import Loss, kind_weights, typical_size
 from deeph.training.optimisers import optimiser
 from deeph.training.runs import dataset_hash
+from deeph.training.sizing import check_memory
 from deeph.training.steps import Steps
 
 Note = Callable[[str], None]
@@ -66,18 +67,6 @@ class Training:
         return publish_model(
             run / "model", kind, epoch, tree, {**description, **history}, keep=keep
         )
-
-
-def target_settings(config: TrainConfig) -> TargetSettings:
-    """Return what the settings say of the target."""
-    common, advanced = config.data.graph.common_orbital_types, config.model.advanced
-    return TargetSettings(
-        with_overlap=config.data.graph.graph_type == "HS",
-        further_shells=shells_from_text(common) if common else (),
-        time_reversal=advanced.time_reversal,
-        gauge=advanced.standardize_gauge,
-        name=advanced.target_name,
-    )
 
 
 def continued_from(config: TrainConfig) -> Path | None:
@@ -192,6 +181,11 @@ def set_up_examples(
 
     loader, process = config.process.train.dataloader, config.process.train
     shapes = shapes_of([*train, *validate], loader.batch_size, process.multi_way_jit_num)
+    count = parameter_count(network)
+    for line in check_memory(
+        config, name, network.specification, count, shapes[-1], available_memory()
+    ):
+        note(line)
     first, second = (
         batches(target, baseline, part, shapes, loader.batch_size, dtype)
         for part in (train, validate)
