@@ -26,7 +26,7 @@ def keeps_time_reversal(
     full: BlockRepresentation,
     kept: BlockRepresentation,
     folders: Sequence[StructureFolder],
-    quantity: str,
+    matrix_names: tuple[str, str],
     setting: str,
     note: Note,
 ) -> bool:
@@ -38,8 +38,8 @@ def keeps_time_reversal(
         With and without those parts.
     folders : sequence of StructureFolder
         Structures whose matrices are looked at.
-    quantity : str
-        The matrix.
+    matrix_names : (str, str)
+        The matrix as the format and as people name it.
     setting : {"auto", "true", "false"}
         auto: leave out what is not there, refuse what is. true: leave out, whatever is there.
         false: keep, which only collinear matrices allow, for ferromagnets that all point the
@@ -52,6 +52,7 @@ def keeps_time_reversal(
     InputError
         If matrices are magnetic and cannot be learned from structures.
     """
+    quantity, title = matrix_names
     odd = _odd_components(full, kept)
     largest, worst = 0.0, ""
     signs: dict[str, set[int]] = {}
@@ -67,8 +68,8 @@ def keeps_time_reversal(
             and not (setting == "false" and full.spin == "collinear")
         ):
             raise InputError(
-                f"{path}: entries: the matrix is magnetic (up to {size:.2g} change sign under time "
-                "reversal); networks that take moments as input are not part of this version: "
+                f"{path}: entries: the {title} is magnetic (up to {size:.2g} changes sign under "
+                "time reversal); networks that take moments as input are not part of this version: "
                 "train on non-magnetic structures"
             )
         if size > largest:

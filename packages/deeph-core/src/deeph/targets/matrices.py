@@ -86,9 +86,8 @@ class MatrixTarget:
         kept = BlockRepresentation.of(orbitals, spin, True, settings.further_shells)
         if spin != "none":
             folders = [dataset[id] for id in ids]
-            if not keeps_time_reversal(
-                full, kept, folders, cls.quantity, settings.time_reversal, note
-            ):
+            names = cls.quantity, cls.title
+            if not keeps_time_reversal(full, kept, folders, names, settings.time_reversal, note):
                 return cls(full, settings.with_overlap, settings.gauge)
         return cls(kept, settings.with_overlap, settings.gauge)
 
