@@ -215,13 +215,13 @@ def energy(structure: Structure) -> float:
 def test_energies_are_learned_and_depend_on_the_structure() -> None:
     rep = TensorRepresentation.of(["C", "H"], "1x0e")
     target = EnergyTarget(rep, "energy", "structure", "eV")
-    structures = [random_structure(("H", "C"), 2 + n % 3, n) for n in range(12)]
+    structures = [random_structure(("H", "C"), 2 + n % 3, n) for n in range(20)]
     examples = [
         example_of(target, Tensor("energy", "1x0e", "structure", np.array([energy(s)]), "eV"), s)
         for s in structures
     ]
     lines: list[str] = []
-    training = set_up_examples(settings("4x0e"), target, examples[:9], examples[9:], lines.append)
+    training = set_up_examples(settings("4x0e"), target, examples[:16], examples[16:], lines.append)
     assert any("meV/atom (root mean square) to be learned" in line for line in lines)
     parameters, ratio = trained(training, 200, 0.1)
     assert ratio < 1e-2
@@ -229,11 +229,11 @@ def test_energies_are_learned_and_depend_on_the_structure() -> None:
         [
             abs(float(Predictor(training.model, p, "")(s, neighbour_pairs(s, CUTOFF)).values[0])
                 - energy(s)) / len(s)
-            for s in structures[9:]
+            for s in structures[16:]
         ]
         for p in (training.parameters, parameters)
     )  # fmt: skip
-    assert max(after) < 0.3 * max(before)
+    assert np.mean(after) < 0.2 * np.mean(before)
 
 
 def test_the_composition_is_a_sum_of_elements() -> None:
