@@ -31,7 +31,8 @@ def test_the_table_names_every_structure_in_mev(deeph: Any, predictions: Path) -
     assert lines[0] == "Mean absolute error of H in meV"
     assert all(line == line.rstrip() for line in lines)
     rows = {line.split()[0]: line.split() for line in lines[3:]}
-    assert set(rows) == {"0001", "0002", "0003", "0004", "over"}
+    assert set(rows) == {"0001", "0002", "0003", "0004", "over", "By"}
+    assert rows["By"][:5] == ["By", "elements", "(mu", "S", "removed):"]
     for id in ("0001", "0002", "0003", "0004"):
         atoms, all_, on_site, off_site = rows[id][1:5]
         assert atoms == "3"

@@ -39,6 +39,7 @@ SPACING = 0.07
 DOS_WIDTH_EV = 0.05
 LEAST_OVERLAP = 1e-3
 Task = Callable[[str, int], Callable[[int], None]]
+"""Called with the name and length of a piece of work; returns what reports steps of it."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """How far predictions are from their references: Eqs. 11 to 16 of the DeepH-pack paper.
 
 ``matrices`` has Eqs. 11 and 15, ``spectra`` Eqs. 12, 13, 14 and 16 as functions of arrays,
-``bands`` the errors along a path that `dock band` prints.
+``bands`` the errors along a path that `dock band` prints, ``tensors`` those of quantities declared
+by irreps.
 """
 
 from deeph_dock.metrics.bands import BandError, band_error
@@ -12,6 +13,7 @@ from deeph_dock.metrics.matrices import (
     gauge_shift,
     hamiltonian_error,
     matrix_error,
+    overlap_trace,
     spinor_overlap,
 )
 from deeph_dock.metrics.spectra import (
@@ -24,11 +26,13 @@ from deeph_dock.metrics.spectra import (
     nearest_levels,
     state_error,
 )
+from deeph_dock.metrics.tensors import TensorError, tensor_error
 
 __all__ = [
     "BandError",
     "MatrixError",
     "MeanErrors",
+    "TensorError",
     "band_error",
     "band_mae",
     "band_shift",
@@ -41,6 +45,8 @@ __all__ = [
     "in_window",
     "matrix_error",
     "nearest_levels",
+    "overlap_trace",
     "spinor_overlap",
     "state_error",
+    "tensor_error",
 ]

@@ -165,6 +165,11 @@ def gauge_shift(difference: BlockMatrix, overlap: BlockMatrix) -> float:
     return float(difference.entries.real @ s) / norm
 
 
+def overlap_trace(matrix: BlockMatrix, overlap: BlockMatrix) -> float:
+    """Return Re sum M S over all stored pairs: of a density matrix the number of electrons."""
+    return float(matrix.entries.real @ spinor_overlap(overlap, matrix))
+
+
 def spinor_overlap(overlap: BlockMatrix, like: BlockMatrix) -> FloatArray:
     """Entries (E,) of S on the pairs and with the spin of another matrix.
 
