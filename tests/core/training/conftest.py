@@ -57,7 +57,7 @@ class Watcher(SilentDisplay):
         train_loss: float,
         validation_loss: float | None,
         learning_rate_scale: float,
-        maes: Mapping[str, float],
+        maes: Mapping[str, str],
     ) -> None:
         self.losses.append((number, train_loss, validation_loss, learning_rate_scale))
         self.act(number)

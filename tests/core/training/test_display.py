@@ -42,7 +42,7 @@ def played(display: Display, run: Path, epochs: int = 30) -> None:
     display.note("the network has 12 345 parameters")
     display.warn("no validation structures: schedule and best model follow the training loss")
     for number in range(1, epochs + 1):
-        display.epoch(number, 3.194, 0.044 / number, 0.045 / number, 1.0, {"validation": 2.345})
+        display.epoch(number, 3.194, 0.044 / number, 0.045 / number, 1.0, {"validation": "2.35 meV"})
     display.finish(Ended())
     display.close()
 
@@ -102,7 +102,7 @@ def test_a_terminal_gets_a_bar_with_losses(
     played(display, tmp_path)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
     assert "30/30" in plain
-    assert "MAE of H: validation 2.35 meV" in plain
+    assert "MAE: validation 2.35 meV" in plain
     assert "the network has 12 345 parameters" in plain
     assert not re.search(r"^Epoch ", plain, re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""``deeph infer``: predicts Hamiltonians and writes complete folders."""
+"""``deeph infer``: predicts what a model has learned and writes complete folders."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def infer(
         typer.Option("-o", "--output", help="Where predictions go [default: predictions]."),
     ] = None,
     to_input: Annotated[
-        bool, typer.Option("--to-input", help="Write hamiltonian_pred.h5 beside the inputs.")
+        bool, typer.Option("--to-input", help="Write the prediction beside the inputs.")
     ] = False,
     which: Annotated[
         str, typer.Option("--which", help="The model of a run: best or latest.")
@@ -48,7 +48,7 @@ def infer(
     ] = 1,
     device: Annotated[str | None, typer.Option("--device", help="For instance cpu or gpu.")] = None,
 ) -> int:
-    """Predict Hamiltonians from structures and overlaps.
+    """Predict Hamiltonians, or what else a model has learned, from structures and overlaps.
 
     A structure needs POSCAR, info.json and overlap.h5. The options are for use without a settings
     file.
@@ -209,9 +209,10 @@ def _write_all(
     print(f"{done} of {total} structures predicted{location} ({seconds:.1f} s)")
     if done and place is not None:
         where = readable(place)
-        known = all(folder.has("hamiltonian") for folder in folders)
+        known = all(predictor.target.labelled(folder) for folder in folders)
         print(f"Compare with DFT: deeph eval {where}{'' if known else ' REFERENCE'}")
-        print(f"Draw the bands:   dock band {where}")
+        if predictor.target.kind == "H":
+            print(f"Draw the bands:   dock band {where}")
     return 1 if failed else 0
 
 

@@ -290,6 +290,10 @@ class MatrixTarget:
                 "model has left out what changes sign under time reversal"
             )
 
+    def labelled(self, folder: StructureFolder) -> bool:
+        """Tell whether a folder has the matrix."""
+        return folder.has(self.quantity)
+
     def check_input(self, folder: StructureFolder) -> None:
         """Refuse a folder whose spin or basis is not that of the training."""
         info, spin = folder.info, self.representation.spin

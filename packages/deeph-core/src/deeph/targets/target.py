@@ -283,6 +283,10 @@ class Target(Protocol):
         """Refuse to go on with the target of other data that this one does not cover."""
         ...
 
+    def labelled(self, folder: StructureFolder) -> bool:
+        """Tell whether a folder has what a prediction can be compared with."""
+        ...
+
     def check_input(self, folder: StructureFolder) -> None:
         """Refuse a folder that a model of this target cannot predict."""
         ...

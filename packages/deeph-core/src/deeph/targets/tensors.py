@@ -320,6 +320,10 @@ class TensorTarget:
                 f"process.train.continued: the new data have {new}, the earlier model {old}"
             )
 
+    def labelled(self, folder: StructureFolder) -> bool:
+        """Tell whether a folder has the quantity."""
+        return not self.missing_label(folder, TargetSettings(name=self.name))
+
     def check_input(self, folder: StructureFolder) -> None:
         """Refuse a folder with elements that the training did not have."""
         known = dict(self.representation.orbital_map)

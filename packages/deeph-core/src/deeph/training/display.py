@@ -79,7 +79,7 @@ class Display(Protocol):
         train_loss: float,
         validation_loss: float | None,
         learning_rate_scale: float,
-        maes: Mapping[str, float],
+        maes: Mapping[str, str],
     ) -> None:
         """Report an epoch.
 
@@ -94,8 +94,8 @@ class Display(Protocol):
         learning_rate_scale : float
             Learning rate over the initial one.
         maes : mapping
-            Mean absolute errors of H in meV by what they are taken over, e.g. ``{"train": 2.1,
-            "validation": 2.3}``; may be empty.
+            Mean absolute errors with their unit by what they are taken over, e.g. ``{"validation":
+            "2.3 meV"}``; may be empty.
         """
         ...
 
@@ -127,7 +127,7 @@ class SilentDisplay:
         train_loss: float,
         validation_loss: float | None,
         learning_rate_scale: float,
-        maes: Mapping[str, float],
+        maes: Mapping[str, str],
     ) -> None:
         """Show nothing."""
 
@@ -154,14 +154,14 @@ def epoch_line(
     train_loss: float,
     validation_loss: float | None,
     learning_rate_scale: float,
-    maes: Mapping[str, float],
+    maes: Mapping[str, str],
 ) -> str:
     """Write the log line of an epoch; see `Display.epoch` for the arguments."""
     parts = [f"Epoch {number}", f"Time {seconds:.2f} s", f"Train-Loss {train_loss:.2e}"]
     if validation_loss is not None:
         parts.append(f"Val-Loss {validation_loss:.2e}")
     parts.append(f"Scale {learning_rate_scale:.3g}")
-    parts += [f"MAE {name} {value:.3g} meV" for name, value in maes.items()]
+    parts += [f"MAE {name} {value}" for name, value in maes.items()]
     return " | ".join(parts)
 
 
@@ -225,7 +225,7 @@ class TrainingDisplay:
         train_loss: float,
         validation_loss: float | None,
         learning_rate_scale: float,
-        maes: Mapping[str, float],
+        maes: Mapping[str, str],
     ) -> None:
         """Log an epoch, and show it in the bar or from time to time as a line."""
         line = epoch_line(number, seconds, train_loss, validation_loss, learning_rate_scale, maes)
@@ -238,8 +238,8 @@ class TrainingDisplay:
             if validation_loss is not None:
                 losses.append(f"validation {validation_loss:.2e}")
             losses += [f"lowest {self._lowest:.2e}", f"learning rate x {learning_rate_scale:.3g}"]
-            errors = [f"{name} {value:.3g} meV" for name, value in maes.items()]
-            lines = ["  ".join(losses)] + (["MAE of H: " + "  ".join(errors)] if errors else [])
+            errors = [f"{name} {value}" for name, value in maes.items()]
+            lines = ["  ".join(losses)] + (["MAE: " + "  ".join(errors)] if errors else [])
             self._bar_shows(number, lines)
         elif time.monotonic() - self._shown_at >= self._every:
             self._shown_at = time.monotonic()

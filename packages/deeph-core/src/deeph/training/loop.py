@@ -260,8 +260,8 @@ class _Loop:
         )
         return True
 
-    def _validate(self) -> tuple[float | None, dict[str, float]]:
-        """Return the loss of the validation structures and their MAE of H in meV."""
+    def _validate(self) -> tuple[float | None, dict[str, str]]:
+        """Return the loss of the validation structures and their mean absolute errors."""
         t = self.training
         if not len(t.validate):
             return None, {}
@@ -271,11 +271,13 @@ class _Loop:
             value, parts = t.steps.evaluate(self.state.parameters, graph, labels, most)
             loss, structures = loss + count * float(value), structures + count
             sums += np.asarray(parts, dtype=np.float64)
-        total = sums.sum(axis=0)
+        parts = {"validation": sums.sum(axis=0)}
+        if sums[:, 1].all():  # of matrices; other quantities are of atoms or of pairs
+            parts |= {"validation on site": sums[0], "validation off site": sums[1]}
+        unit, factor = t.model.target.shown
         errors = {
-            "validation": 1e3 * total[0] / total[1],
-            "validation on site": 1e3 * sums[0, 0] / max(sums[0, 1], 1),
-            "validation off site": 1e3 * sums[1, 0] / max(sums[1, 1], 1),
+            name: f"{factor * total / max(count, 1):.3g} {unit}".rstrip()
+            for name, (total, count) in parts.items()
         }
         return loss / structures, errors
 
