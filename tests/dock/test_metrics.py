@@ -13,10 +13,19 @@ from deeph_dock.electrons.kpath import KPath
 from deeph_dock.electrons.models import honeycomb, in_field
 from deeph_dock.electrons.occupations import FermiLevel
 from deeph_dock.error_maps import Comparison, error_maps
-from deeph_dock.metrics import band_error, gauge_shift, hamiltonian_error, spinor_overlap
+from deeph_dock.metrics import (
+    band_error,
+    gauge_shift,
+    hamiltonian_error,
+    matrix_error,
+    overlap_trace,
+    spinor_overlap,
+    tensor_error,
+)
 from deeph_spec.blocks import BlockMatrix
 from deeph_spec.dataset import Dataset
 from deeph_spec.errors import InputError
+from deeph_spec.tensors import Tensor
 
 Data = Callable[[str], Path]
 
@@ -204,3 +213,67 @@ def test_maps_sample_evenly_but_average_everything(monkeypatch: pytest.MonkeyPat
     # Row and column sums over shells of one orbital each are the elements themselves.
     assert maps.shells == ("H s1", "O s1", "O s2", "O s3")
     np.testing.assert_allclose(maps.shell_errors[1:, 1:], np.arange(9).reshape(3, 3), atol=1e-9)
+
+
+def test_maps_by_elements_and_by_structure() -> None:
+    from deeph_spec.structure import Structure
+    from deeph_spec.system import SystemInfo
+
+    structure = Structure(10 * np.eye(3), 2 * np.eye(3), np.array([8, 1, 1]))
+    info = SystemInfo.for_structure(structure, {"H": (0,), "O": (1,)})
+    h, s = water()
+    sizes = np.concatenate([np.full(int(n), 1e-3 * k) for k, n in enumerate(
+        np.diff(h.chunk_boundaries))])  # fmt: skip
+    one, two = (
+        Comparison(structure, info, h.with_entries(h.entries + factor * sizes), h, s, name)
+        for name, factor in (("first", 1.0), ("second", 2.0))
+    )
+    maps = error_maps([one, two])
+    # Blocks in order: O, O-H 1, O-H 2, H-O 3, H 4, H-H 5, H-O 6, H-H 7, H 8, times 1.5 meV.
+    assert maps.pairs == ("H", "O", "H-H", "H-O", "O-H")
+    np.testing.assert_allclose(maps.pairs_errors, 1.5 * np.array([6, 0, 6, 4.5, 1.5]), atol=1e-9)
+    np.testing.assert_array_equal(maps.pairs_elements, 2 * np.array([2, 9, 2, 6, 6]))
+    assert maps.names == ("first", "second")
+    mean = 1e3 * sizes.mean()
+    np.testing.assert_allclose(maps.structure_errors, [mean, 2 * mean])
+    assert maps.mean == pytest.approx(maps.pairs_errors @ maps.pairs_elements / maps.elements)
+
+
+def test_matrices_without_unit_are_compared_as_they_are() -> None:
+    h, s = water()
+    error = matrix_error(h.with_entries(h.entries + 0.25), h)
+    assert (error.mae.all, error.max, error.rmse) == pytest.approx((0.25, 0.25, 0.25))
+    assert error.mae_gauge_free is None
+    assert overlap_trace(h, s) == pytest.approx(h.entries @ s.entries)
+    spinful = in_field(honeycomb(), 0.2)
+    twice = spinor_overlap(spinful.overlap, spinful.hamiltonian)
+    found = overlap_trace(spinful.hamiltonian, spinful.overlap)
+    assert found == pytest.approx(spinful.hamiltonian.entries.real @ twice)
+
+
+def test_declared_quantities_are_compared_component_by_component() -> None:
+    values = np.arange(8.0).reshape(2, 4)
+    true = Tensor("dipoles", "1x0e+1x1o", "atom", values, "e A")
+    moved = replace(true, values=values + np.array([0.0, 0.0, 0.3, -0.4]))
+    error = tensor_error(moved, true)
+    assert (error.mae, error.max, error.components) == pytest.approx((0.7 / 4, 0.4, 8))
+    assert error.rmse == pytest.approx(0.25)
+    assert (error.unit, error.per) == ("e A", "atom")
+    pairs = np.array([[0, 0, 0, 0, 1], [0, 0, 0, 1, 0]])
+    bonds = Tensor("bonds", "1x0e", "pair", np.array([[1.0], [2.0]]), "eV", pairs)
+    turned = replace(bonds, values=bonds.values[::-1], atom_pairs=pairs[::-1])
+    assert tensor_error(turned, bonds).mae == 0.0
+    fewer = replace(bonds, values=bonds.values[:1], atom_pairs=pairs[:1])
+    assert tensor_error(fewer, bonds).mae == pytest.approx(1.0)  # 0 instead of 2
+
+
+def test_declared_quantities_that_cannot_be_compared_are_refused() -> None:
+    true = Tensor("charges", "1x0e", "atom", np.zeros((2, 1)), "e")
+    for change, line in (
+        ({"unit": "C"}, "charges: unit: predicted 'C', the reference has 'e'"),
+        ({"irreps": "1x0o"}, "charges: irreps: predicted '1x0o'"),
+        ({"values": np.zeros((3, 1))}, "charges: shapes .3, 1. and .2, 1. differ"),
+        ({"values": np.full((2, 1), np.nan)}, "charges: NaN or infinity"),
+    ):
+        with pytest.raises(InputError, match=line):
+            tensor_error(replace(true, **change), true)

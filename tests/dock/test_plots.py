@@ -126,9 +126,10 @@ def test_error_figure_says_what_was_measured() -> None:
     figure = error_plots.errors(maps, "test")
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == [
-        "Elements", "Blocks", "Pairs of elements", "Pairs of shells", "Distribution", "Structures",
+        "Matrix elements", "Blocks", "Pairs of elements",
+        "Pairs of shells", "Distribution", "Structures",
     ]  # fmt: skip
-    text = panel(figure, "Elements").texts[0].get_text()
+    text = panel(figure, "Matrix elements").texts[0].get_text()
     assert f"MAE {maps.mean:.3g} meV" in text
     assert "1 structure" in text
     cell = panel(figure, "Pairs of shells").texts[0].get_text()

@@ -70,7 +70,7 @@ def _parity(maps: ErrorMaps, axes: Axes) -> None:
     )
     axes.axline((low, low), slope=1.0, color="0.3", linewidth=0.7, linestyle=(0, (4, 3)))
     axes.set(xlim=extent, ylim=extent, aspect="equal")
-    axes.set(xlabel="H, reference (eV)", ylabel="H, predicted (eV)", title="Elements")
+    axes.set(xlabel="H, reference (eV)", ylabel="H, predicted (eV)", title="Matrix elements")
     text = f"MAE {maps.mean:.3g} meV\non-site {maps.mean_on_site:.3g} meV\n"
     text += f"off-site {maps.mean_off_site:.3g} meV\n{maps.elements:,} elements"
     text += f"\n{maps.structures} structure" + ("s" if maps.structures > 1 else "")
@@ -161,7 +161,7 @@ def _by_elements(maps: ErrorMaps, axes: Axes) -> None:
     more = len(maps.pairs) - len(order)
     axes.set_title("Pairs of elements" + (f" (the worst of {len(maps.pairs)})" if more else ""))
     handles = [Patch(color=COLOURS[n], label=name) for n, name in ((1, "on-site"), (0, "off-site"))]
-    axes.legend(handles=handles, loc="lower right")
+    axes.legend(handles=handles, loc="lower right", frameon=True, framealpha=0.9)
 
 
 def _by_structure(maps: ErrorMaps, axes: Axes) -> None:
@@ -175,7 +175,7 @@ def _by_structure(maps: ErrorMaps, axes: Axes) -> None:
     axes.set(xlim=(0.5, max(len(order), 2) + 0.5), ylim=(0.0, 1.08 * float(values.max()) + 1e-9))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     named = [f"{maps.names[n]}  {_short(float(maps.structure_errors[n]))}" for n in order[:WORST]]
-    axes.text(
-        0.97, 0.95, "\n".join(named), transform=axes.transAxes, ha="right", va="top", fontsize=8.5,
-        bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 2.0},
-    )  # fmt: skip
+    # Sorted errors leave the upper right free where few are bad, else what is below them.
+    flat = float(np.median(values)) > 0.5 * float(values.max())
+    x, y, side, end = (0.04, 0.05, "left", "bottom") if flat else (0.96, 0.95, "right", "top")
+    axes.text(x, y, "\n".join(named), transform=axes.transAxes, ha=side, va=end, fontsize=8.5)

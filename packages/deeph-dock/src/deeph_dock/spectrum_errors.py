@@ -82,6 +82,8 @@ class SpectrumSettings:
                             ("width of the density of states", self.dos_width)):  # fmt: skip
             if not 0 < value < np.inf:
                 raise InputError(f"{name}: found {value}, expected a number above zero")
+        if self.mesh is not None and min(self.mesh) < 1:
+            raise InputError(f"mesh: found {self.mesh}, expected three numbers of 1 or more")
         if self.least_bands < 1:
             raise InputError(f"least bands: found {self.least_bands}, expected 1 or more")
         if self.levels is not None and (min(self.levels) < 0 or max(self.levels) == 0):
