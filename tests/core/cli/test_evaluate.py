@@ -174,8 +174,8 @@ def test_what_is_wrong_with_spectra_is_one_line(deeph: Any, models: Path) -> Non
     for id in ("good", "poor"):
         info = models / "dft" / id / "info.json"
         content = json.loads(info.read_text())
-        content.pop("occupation"), content.pop("fermi_energy_eV", None)
-        info.write_text(json.dumps(content))
+        content.pop("occupation")
+        info.write_text(json.dumps({**content, "fermi_energy_eV": None}))
     line = deeph("eval", models, "--bands").line()
     place = models / "dft/good/info.json"
     assert line.startswith(f"error: {place}: occupation: neither it nor fermi_energy_eV is set")

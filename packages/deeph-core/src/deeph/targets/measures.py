@@ -163,7 +163,8 @@ class MatrixElements:
 class MatrixIrreps(MatrixElements):
     """Errors of the irreps of matrices, which do not change when a structure is rotated.
 
-    Every component counts as the root mean square of its irrep.
+    Every component counts as the root mean square of its irrep. Means are still taken per element
+    of the blocks, so that mse is the same.
     """
 
     @cached_property
@@ -178,12 +179,6 @@ class MatrixIrreps(MatrixElements):
         return Deviation(
             _irrep_sizes(degrees, difference.nodes), _irrep_sizes(degrees, difference.edges)
         )
-
-    def counts(self, graph: Graph) -> Deviation:
-        """Return how many components every pair of shells has."""
-        elements = MatrixElements.counts(self, graph)
-        ratio = self.representation.spin_width / _FACTOR[self.representation.spin]
-        return Deviation(elements.nodes * ratio, elements.edges * ratio)
 
 
 @dataclass(frozen=True)
