@@ -173,8 +173,8 @@ def programs(given: Subject) -> tuple[Callable[..., Any], Callable[..., Any], An
     """Return loss with gradient, inference, and the optimiser, as functions to be compiled."""
     import jax
     import jax.numpy as jnp
-    from deeph.config.training import Optimizer
-    from deeph.targets.hamiltonian import hermitian_result
+    from deeph.config.process import Optimizer
+    from deeph.targets import hermitian_result
     from deeph.training.optimisers import optimiser
 
     def infer(parameters: Any, graph: Any) -> Any:

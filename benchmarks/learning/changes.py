@@ -7,7 +7,7 @@ switches for the second kind: the fit is wrapped here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
@@ -113,15 +113,17 @@ CHANGES = {
 @contextmanager
 def applied(change: Change) -> Iterator[None]:
     """Let the program train with a change of its baseline or pairing."""
-    from deeph.training import setup, steps
+    from deeph.targets import matrices
 
-    with mock.patch.object(setup, "fit_baseline", (change.fit or _same)(setup.fit_baseline)):
-        if change.paired:
-            yield
-            return
-        apart = mock.patch.object(steps, "hermitian_result", lambda rep, graph, *result: result)
-        with apart:
-            yield
+    fit = (change.fit or _same)(matrices.fit_baseline)
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(matrices, "fit_baseline", fit))
+        if not change.paired:
+            target = matrices.MatrixTarget
+            stack.enter_context(
+                mock.patch.object(target, "paired", lambda self, graph, *result: result)
+            )
+        yield
 
 
 def _same(fit: Fit) -> Fit:
