@@ -253,6 +253,22 @@ def test_a_text_of_true_may_be_written_without_quotes(
     assert config.model.advanced.time_reversal == "true"
 
 
+def test_the_accurate_network_as_files_of_deeph_pack_ask_for_it(
+    place: Callable[[str], Path],
+) -> None:
+    text = TRAIN.replace('"Sparrow"', '"Eagle"').replace("do_remat = false", "do_remat = true")
+    text = text.replace("consider_parity = true", "consider_parity = false")
+    text = text.replace("64x0e+48x1o+32x2e", "64x0e+48x1e+32x2e").replace(
+        "num_heads = 2", "num_heads = 4"
+    )
+    config = load_train(place(text))
+    assert config.model.net_type == "accurate"
+    assert config.model.advanced.num_heads == 4
+    assert config.process.train.do_remat
+    assert "model.advanced.num_heads = 4" in "\n".join(describe(config))
+    assert "num_heads" not in "\n".join(describe(load_train(place(TRAIN))))
+
+
 def test_a_default_may_follow_another_key() -> None:
     said = Declaration(note="", varies=("a.type", {"quick": 2.0}))
     spec = KeySpec("a.rate", "float", 1.0, said)

@@ -9,8 +9,8 @@ from deeph.config import TrainConfig, describe, fingerprint, train_settings
 from deeph.config import resolve_training as resolve
 from deeph.config.device import Device, parse_device
 from deeph.config.irreps import missing_irreps, parse_irreps, proposed_irreps, target_irreps
+from deeph.config.process import TrainLoader
 from deeph.config.split import structure_counts
-from deeph.config.training import TrainLoader
 from deeph.layers import with_both_parities
 from deeph.networks import NetworkSpecification
 from deeph.representation import BlockRepresentation

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from deeph.config.training import Optimizer
+from deeph.config.process import Optimizer
 from deeph.training.optimisers import optimiser
 
 START = {"a": jnp.array([1.0, -2.0]), "b": jnp.array(3.0)}

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from deeph.config.training import Scheduler
+from deeph.config.process import Scheduler
 from deeph.training.schedules import Plateau, WarmupCosine, schedule
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deeph_spec.errors import InputError
 
-from deeph.config.training import TrainLoader
+from deeph.config.process import TrainLoader
 
 
 def structure_counts(loader: TrainLoader, available: int) -> tuple[int, int, int]:

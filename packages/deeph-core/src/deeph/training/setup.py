@@ -24,6 +24,7 @@ from deeph.models.model_file import find_model, publish_model
 from deeph.models.ranges import measure
 from deeph.networks import NETWORKS, Network, NetworkSpecification
 from deeph.networks.memory import available_memory, parameter_count
+from deeph.networks.specification import Drop
 from deeph.representation import ChannelTable
 from deeph.targets import TARGETS, Example, Target
 from deeph.training.data import Batches, batches, differing_pairs, shapes_of, target_settings
@@ -229,7 +230,9 @@ def _network(config: TrainConfig, target: Target, neighbours: float) -> tuple[Ne
         edge_unnatural=edges[1],
         heads=advanced.num_heads,
     )
-    return NETWORKS[name](specification), name
+    rates = config.process.train.drop
+    drop = Drop(rates.dropout_rate, rates.stochastic_depth, rates.proj_rate)
+    return NETWORKS[name](specification, drop, config.process.train.do_remat), name
 
 
 def _counts(table: ChannelTable) -> tuple[tuple[int, ...], tuple[int, ...]]:
