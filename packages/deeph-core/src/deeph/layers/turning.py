@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from deeph.layers.arrays import split
+from deeph.layers.arrays import barrier, split
 from deeph.layers.features import Edges, Features, Nodes
 from deeph.so3 import EdgeFrames, wigner_blocks
 
@@ -106,7 +106,7 @@ def ends_of_edges(first: Nodes, second: Nodes, centre: Array, neighbour: Array) 
     """
     # Whole rows are gathered, once and not for every component that is computed from them.
     rows = _flat(first)[centre] + _flat(second)[neighbour]
-    return _unflat(jax.lax.optimization_barrier(rows), [part.shape[1:] for part in first])
+    return _unflat(barrier(rows), [part.shape[1:] for part in first])
 
 
 def to_edges(features: Features, turns: Turns, lab: Nodes) -> Edges:
@@ -126,9 +126,7 @@ def to_edges(features: Features, turns: Turns, lab: Nodes) -> Edges:
     return _by_m(features, rows)
 
 
-def to_nodes(
-    features: Features, turns: Turns, messages: Edges, centre: Array, nodes: int
-) -> Nodes:
+def to_nodes(features: Features, turns: Turns, messages: Edges, centre: Array, nodes: int) -> Nodes:
     """Return the sums over the edges of each atom of messages turned into the lab.
 
     Parameters
@@ -164,6 +162,8 @@ def result_of_nodes(features: Features, nodes: Nodes, count: int, dtype: Any) ->
 
 def result_of_edges(features: Features, edges: Edges, count: int, dtype: Any) -> Array:
     """Return edge features as irreps channel by channel, in the frames of the edges, (e, size)."""
+    if not features.channels:
+        return jnp.zeros((count, 0), dtype)
     parts = []
     for group, part in zip(features.groups, _by_group(features, edges), strict=True):
         place = np.argsort(_columns(group.l, group.natural))
