@@ -6,13 +6,19 @@ that of a product of a stack with a matrix a transposed copy; each costs more th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 Array = Any
+
+
+def barrier(x: Array) -> Array:
+    """Return x, computed once and stored, not anew in everything that uses it."""
+    kept: Callable[[Array], Array] = jax.lax.optimization_barrier
+    return kept(x)
 
 
 @jax.custom_vjp
@@ -27,7 +33,7 @@ def _product_forward(x: Array, matrix: Array) -> tuple[Array, Any]:
 
 def _product_backward(saved: Any, g: Array) -> tuple[Array, Array]:
     x, matrix = saved
-    rows = jax.lax.optimization_barrier(g.reshape(-1, g.shape[-1]))
+    rows = barrier(g.reshape(-1, g.shape[-1]))
     by_matrix = jax.lax.dot_general(
         x.reshape(-1, x.shape[-1]), rows, dimension_numbers=(((0,), (0,)), ((), ()))
     )

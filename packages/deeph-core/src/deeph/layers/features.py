@@ -81,8 +81,12 @@ class Features:
     def groups(self) -> tuple[Group, ...]:
         """Channels by l and parity, in the order of all channels; none of them is empty."""
         counts = enumerate(zip(self.natural, self.unnatural, strict=True))
-        groups = [Group(l, natural, pair[not natural]) for l, pair in counts for natural in (1, 0)]
-        return tuple(Group(l, bool(natural), width) for l, natural, width in groups if width)
+        both = [
+            group
+            for l, (natural, unnatural) in counts
+            for group in (Group(l, True, natural), Group(l, False, unnatural))
+        ]
+        return tuple(group for group in both if group.width)
 
     @property
     def l_max(self) -> int:

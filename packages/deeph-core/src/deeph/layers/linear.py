@@ -68,8 +68,10 @@ class SO2Linear(nn.Module):
             if x is None or not x.shape[-1] or not width:
                 continue
             # Every input counts with its share of the common fan-in.
-            initial = zeros if self.zero else variance_scaling(
-                x.shape[-1] / fan_in, "fan_in", "truncated_normal"
+            initial = (
+                zeros
+                if self.zero
+                else variance_scaling(x.shape[-1] / fan_in, "fan_in", "truncated_normal")
             )
             kernel = self.param(f"{name}_{k}", initial, (x.shape[-1], width), x.dtype)
             mapped = product(x, kernel)

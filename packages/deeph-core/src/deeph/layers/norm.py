@@ -43,7 +43,7 @@ class NodeNorm(nn.Module):
 
 def edge_norm(features: Features, edges: Edges) -> Edges:
     """Return edge features divided by the root mean square of all of them, edge by edge."""
-    total = sum(jnp.sum(part * part, axis=-1) for part in edges[:2])
-    total = total + sum(jnp.sum(part * part, axis=(1, 2)) for part in edges[2:])
+    squares = [jnp.sum(part * part, axis=tuple(range(1, part.ndim))) for part in edges]
+    total = jnp.sum(jnp.stack(squares), axis=0)
     inverse = jax.lax.rsqrt(total / max(features.size, 1) + _EPSILON)
     return tuple(part * jnp.expand_dims(inverse, range(1, part.ndim)) for part in edges)

@@ -7,9 +7,11 @@ a folder here and a line in `NETWORKS`; `networks.contract` holds the tests that
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from deeph.graphs.graph import Graph
+from deeph.networks.accurate.network import AccurateNetwork
 from deeph.networks.normal.network import NormalNetwork
 from deeph.networks.specification import NetworkSpecification
 
@@ -36,7 +38,10 @@ class Network(Protocol):
         ...
 
 
-NETWORKS: dict[str, type[NormalNetwork]] = {"normal": NormalNetwork}
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "normal": NormalNetwork,
+    "accurate": AccurateNetwork,
+}
 """Networks by the name that the configuration uses."""
 
-__all__ = ["NETWORKS", "Network", "NetworkSpecification", "NormalNetwork"]
+__all__ = ["NETWORKS", "AccurateNetwork", "Network", "NetworkSpecification", "NormalNetwork"]

@@ -86,6 +86,10 @@ class Drop:
         return max(self.features, self.depth, self.projection) > 0
 
 
+NOTHING = Drop()
+"""Nothing is left out."""
+
+
 def _joined(natural: tuple[int, ...], unnatural: tuple[int, ...], parity: bool) -> Features:
     """Return features; without parity all channels count as natural."""
     if parity:
