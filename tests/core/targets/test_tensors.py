@@ -17,7 +17,14 @@ from deeph.inference.writer import write_beside_input, write_folder
 from deeph.models.model import Model
 from deeph.networks import NETWORKS
 from deeph.representation import TensorRepresentation
-from deeph.targets import TARGETS, EnergyTarget, Example, TargetSettings, TensorTarget
+from deeph.targets import (
+    TARGETS,
+    EnergyTarget,
+    Example,
+    TargetSettings,
+    TensorTarget,
+    composition,
+)
 from deeph.testing import BondNetwork, random_rotations
 from deeph.training.setup import Training, set_up_examples
 from deeph_spec.dataset import Dataset, StructureFolder
@@ -114,7 +121,7 @@ def settings(irreps: str, blocks: int = 1, **train: Any) -> TrainConfig:
 def trained(training: Training, steps: int, rate: float = 0.02) -> tuple[Any, float]:
     """Return parameters after so many epochs, and the last loss over the first."""
     parameters, losses = jax.tree.map(np.array, training.parameters), []
-    state = training.steps.optimiser.init(parameters)
+    state = training.steps.init(parameters)
     for epoch in range(steps):
         scale = 1 - epoch / steps
         for graph, labels, count in training.train.shuffled(0, epoch):
@@ -211,15 +218,22 @@ def energy(structure: Structure) -> float:
     return float(-13.0 * structure.numbers.sum() + np.sum(charge**0.5 * np.exp(-lengths)))
 
 
-@pytest.mark.usefixtures("quick")
-def test_energies_are_learned_and_depend_on_the_structure() -> None:
+def energies(count: int) -> tuple[EnergyTarget, list[Structure], list[Example]]:
     rep = TensorRepresentation.of(["C", "H"], "1x0e")
     target = EnergyTarget(rep, "energy", "structure", "eV")
-    structures = [random_structure(("H", "C"), 2 + n % 3, n) for n in range(20)]
-    examples = [
-        example_of(target, Tensor("energy", "1x0e", "structure", np.array([energy(s)]), "eV"), s)
-        for s in structures
+    structures = [random_structure(("H", "C"), 2 + n % 3, n) for n in range(count)]
+    labels = [
+        Tensor("energy", "1x0e", "structure", np.array([energy(s)]), "eV") for s in structures
     ]
+    pairs = zip(labels, structures, strict=True)
+    return target, structures, [example_of(target, *pair) for pair in pairs]
+
+
+@pytest.mark.usefixtures("quick")
+def test_energies_are_learned_and_depend_on_the_structure(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The smallest network knows pairs only, which the baseline would leave nothing of.
+    monkeypatch.setattr(composition, "_grids", lambda sources: {})
+    target, structures, examples = energies(20)
     lines: list[str] = []
     training = set_up_examples(settings("4x0e"), target, examples[:16], examples[16:], lines.append)
     assert any("meV/atom (root mean square) to be learned" in line for line in lines)
@@ -236,6 +250,21 @@ def test_energies_are_learned_and_depend_on_the_structure() -> None:
     assert np.mean(after) < 0.2 * np.mean(before)
 
 
+def test_a_pair_potential_is_known_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, _, examples = energies(60)
+
+    def error(count: int) -> float:
+        baseline = target.fit(examples[:count])
+        left = [target.labels(e, baseline).node_residual[0, 0] for e in examples[50:]]
+        return float(np.abs(left).mean())
+
+    few, many = error(8), error(50)
+    monkeypatch.setattr(composition, "_grids", lambda sources: {})
+    alone = error(50)
+    assert many < 0.05 * alone
+    assert few < alone  # eight structures already help, and never harm
+
+
 def test_the_composition_is_a_sum_of_elements() -> None:
     target = target_of("1x0e+1x1o", "structure")
     structures = [random_structure(("H", "C"), n, n) for n in (1, 2, 3, 4)]
@@ -246,6 +275,7 @@ def test_the_composition_is_a_sum_of_elements() -> None:
         for x, s in zip(labels, structures, strict=True)
     ]
     baseline = target.fit(examples[:3])
+    assert isinstance(baseline, composition.SumBaseline)
     np.testing.assert_allclose(baseline.constants[:, 0], [-3, 40], rtol=1e-9)
     residual = target.labels(examples[3], baseline).node_residual
     np.testing.assert_allclose(residual, 0, atol=1e-9)
