@@ -45,13 +45,9 @@ REFUSED = [
     ("model.loss_type", '"ai2dft_node"', "needs a DFT engine"),
     ("model.loss_type", '"hopad"', "needs a DFT engine"),
     ("model.loss_type", '"aims"', "needs a DFT engine"),
-    ("process.train.optimizer.ema_decay", "0.999", "means of the parameters"),
     ("model.advanced.enable_bs3b_layer", "true", "second orbital set"),
     ("model.advanced.bs3b_orbital_types", '"s15p12d7"', "second orbital set"),
     ("process.train.ahead_of_time_compile", "true", "compiled when they are first met"),
-    ("process.train.drop.dropout_rate", "0.1", "dropping features"),
-    ("process.train.drop.stochastic_depth", "0.1", "dropping features"),
-    ("process.train.drop.proj_rate", "0.1", "dropping features"),
 ]
 
 
@@ -90,7 +86,9 @@ WRONG = [
     ("process.train.optimizer.betas", "[0.9]", "expected a list of two numbers"),
     ("process.train.optimizer.betas", "[0.9, 1.0]", "expected each from 0 to below 1"),
     ("process.train.optimizer.init_learning_rate", "-1e-3", "expected above 0"),
-    ("process.train.optimizer.type", '"adamax"', "expected one of sgd, adam, adamw"),
+    ("process.train.optimizer.type", '"adamax"', "expected one of muon, sgd, adam, adamw"),
+    ("process.train.optimizer.ema_decay", "1.0", "expected from 0 to below 1"),
+    ("process.train.drop.dropout_rate", "1.0", "expected from 0 to below 1"),
     ("process.train.scheduler.factor", "1.0", "expected above 0 and below 1"),
     ("process.train.scheduler.accum_size", "0", "expected -1, or 1 or more"),
     ("process.train.dataloader.train_size", "1.0", "a fraction of them below 1"),

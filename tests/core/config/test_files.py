@@ -207,7 +207,8 @@ def test_a_minimal_file_gets_the_documented_defaults(place: Callable[[str], Path
     config = load_train(place('[data]\ninputs_dir = "inputs"\noutputs_dir = "runs"\n'))
     assert config.system.random_seed == 137
     assert config.process.train.max_epoch == 10_000
-    assert config.process.train.optimizer.type == "adamw"
+    assert config.process.train.optimizer.type == "muon"
+    assert config.process.train.optimizer.init_learning_rate == 0.02
     assert config.process.train.scheduler.patience == 500
     assert config.model.advanced.gaussian_basis_rmax == 7.5
     # What is better left to the data or the machine when the key is absent:
@@ -286,7 +287,6 @@ def test_description_names_value_and_origin(place: Callable[[str], Path]) -> Non
     assert "process.train.optimizer.eps = 1e-09" in text
     assert "process.train.optimizer.momentum" not in text  # not read by adam
     assert "process.train.scheduler.patience" not in text  # not read by the cosine
-    assert "process.train.drop" not in text
 
 
 def test_check_tells_the_two_kinds_of_files_apart(place: Callable[[str], Path]) -> None:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from deeph.config.process import Optimizer
-from deeph.training.optimisers import optimiser
+from deeph.training.muon import is_matrix, scale_by_muon
+from deeph.training.optimisers import ADAM_SHARE, optimiser
 
 START = {"a": jnp.array([1.0, -2.0]), "b": jnp.array(3.0)}
 
@@ -70,3 +71,46 @@ def test_gradients_are_clipped_by_their_global_norm() -> None:
     np.testing.assert_allclose(clipped["a"], [1, -2 + 0.1 * 3 * 1.5 / 45**0.5], rtol=1e-6)
     free = after(1, type="sgd", momentum=0.0, clip_norm_factor=100.0)
     np.testing.assert_allclose(free["b"], 2.4, rtol=1e-6)
+
+
+MATRICES = {"kernel": jnp.array([[3.0, 0.0, 0.0], [0.0, 1e-3, 0.0]]), "bias": jnp.array([2.0, 0.5])}
+
+
+def test_muon_takes_steps_of_equal_singular_values() -> None:
+    rule = optimiser(Optimizer(type="muon"))
+    update, _ = rule.update(MATRICES, rule.init(MATRICES), MATRICES)
+    values = np.linalg.svd(np.asarray(update["kernel"]), compute_uv=False) / (3 / 2) ** 0.5
+    # The quintic brings singular values to 0.7..1.2; the small one is 3000 times smaller.
+    assert values[0] == pytest.approx(1.0, abs=0.35)
+    assert values[1] > 0.1
+    # Everything else follows Adam, whose first step has the size of the rate.
+    np.testing.assert_allclose(update["bias"], ADAM_SHARE, rtol=1e-3)
+
+
+def test_muon_does_a_stack_and_any_shape_as_it_does_one_matrix() -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(5, 40), (40, 5), (3, 7, 7), (2, 33, 64)]
+    tree = {f"m{k}": jnp.asarray(rng.normal(size=shape)) for k, shape in enumerate(shapes)}
+    rule = scale_by_muon()
+    together, _ = rule.update(tree, rule.init(tree))
+    for name, leaf in tree.items():
+        flat = leaf.reshape(-1, *leaf.shape[-2:])
+        for k, matrix in enumerate(flat):
+            alone, _ = rule.update({"m": matrix}, rule.init({"m": matrix}))
+            found = together[name].reshape(flat.shape)[k]
+            np.testing.assert_allclose(found, alone["m"], atol=2e-5)
+            # Up to the quintic's tolerance, the direction is U V^T of the gradient.
+            u, _, v = np.linalg.svd(np.asarray(matrix), full_matrices=False)
+            scale = max(1.0, matrix.shape[1] / matrix.shape[0]) ** 0.5
+            cosine = np.sum(np.asarray(found) / scale * (u @ v)) / len(u[0])
+            assert cosine == pytest.approx(1.0, abs=0.2)
+
+
+def test_tables_and_vectors_of_a_network_are_no_matrices() -> None:
+    stacked = {
+        "kernel": jnp.ones((3, 4, 4)),
+        "bias": jnp.ones((3, 4)),
+        "scale_l1": jnp.ones((3, 4)),
+    }
+    found = jax.tree_util.tree_map_with_path(is_matrix, stacked)
+    assert found == {"kernel": True, "bias": False, "scale_l1": False}

@@ -34,7 +34,7 @@ class NodeNorm(nn.Module):
         """Return normalised features with a learned scale per channel."""
         parts = []
         for group, part in zip(self.features.groups, nodes, strict=True):
-            name = f"l{group.l}" if group.natural else f"l{group.l}_unnatural"
+            name = f"scale_l{group.l}" if group.natural else f"scale_l{group.l}_unnatural"
             scale = self.param(name, nn.initializers.ones, (group.width,), part.dtype)
             mean_square = jnp.mean(part * part, axis=(1, 2), keepdims=True)
             parts.append(part * jax.lax.rsqrt(mean_square + _EPSILON) * scale)

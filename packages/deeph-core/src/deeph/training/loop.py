@@ -130,7 +130,7 @@ def train(config: TrainConfig, run: Path, display: Display, resume: bool) -> Tra
     rule = schedule(config.process.train.scheduler, total)
     state = _State(
         training.parameters,
-        training.steps.optimiser.init(training.parameters),
+        training.steps.init(training.parameters),
         rule.init(),
         jax.tree.map(jnp.copy, training.parameters),
     )
@@ -254,7 +254,7 @@ class _Loop:
         progress.epoch, progress.batch, progress.losses = progress.epoch + 1, 0, []
         if followed < progress.best_loss:
             progress.best_loss, progress.best_epoch = followed, progress.epoch
-            state.best = jax.tree.map(jnp.copy, state.parameters)
+            state.best = jax.tree.map(jnp.copy, self._best_known())
         self.display.epoch(
             progress.epoch, time.monotonic() - begun, train_loss, validation_loss, scale, errors
         )
@@ -268,7 +268,7 @@ class _Loop:
         loss, structures, sums = 0.0, 0, np.zeros((2, 2))
         for graph, labels, most in t.validate.all():
             count = int(graph.node_structure[graph.node_mask > 0].max()) + 1
-            value, parts = t.steps.evaluate(self.state.parameters, graph, labels, most)
+            value, parts = t.steps.evaluate(self._best_known(), graph, labels, most)
             loss, structures = loss + count * float(value), structures + count
             sums += np.asarray(parts, dtype=np.float64)
         parts = {"validation": sums.sum(axis=0)}
@@ -281,6 +281,9 @@ class _Loop:
         }
         return loss / structures, errors
 
+    def _best_known(self) -> Any:
+        return self.training.steps.best_known(self.state.parameters, self.state.optimiser)
+
     def _save(self) -> None:
         save_state(self.run / "states", self.state.tree(), vars(self.progress))
 
@@ -292,7 +295,7 @@ class _Loop:
 
     def _publish(self, kind: str, keep: int) -> None:
         p = self.progress
-        self.training.publish(self.run, kind, p.epoch, None, self.state.parameters, keep)
+        self.training.publish(self.run, kind, p.epoch, None, self._best_known(), keep)
 
 
 def _numbers(losses: list[Any]) -> list[float]:

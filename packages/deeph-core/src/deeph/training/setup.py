@@ -209,6 +209,8 @@ def set_up_examples(
         # The weights of wmae are its own.
         1.0 if config.model.loss_type == "wmae" else config.model.advanced.loss_scale_exponent,
         typical,
+        process.optimizer.ema_decay,
+        config.system.random_seed,
     )
     return Training(model, parameters, steps, first, second)
 
