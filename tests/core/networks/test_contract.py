@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from deeph.graphs import Graph
-from deeph.networks import NETWORKS, NetworkSpecification, NormalNetwork
+from deeph.networks import NETWORKS, NetworkSpecification
 from deeph.networks.contract import NetworkContract
 from deeph.targets import hermitian_result
 from deeph.testing import BondNetwork
@@ -21,7 +21,11 @@ Array = Any
 
 
 class TestNormal(NetworkContract):
-    network = NormalNetwork
+    network = NETWORKS["normal"]
+
+
+class TestAccurate(NetworkContract):
+    network = NETWORKS["accurate"]
 
 
 BY_NAME = pytest.mark.parametrize("name", sorted(NETWORKS))

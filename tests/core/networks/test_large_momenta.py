@@ -29,22 +29,21 @@ def with_g_shells(name: str, spin: str) -> Any:
     return type("WithGShells", (NetworkContract,), settings)()
 
 
+# Compiling is what takes long here: each kind of matrix is proven in one precision.
 @BY_NAME
-def test_g_shells_turn_right(name: str) -> None:
+def test_g_shells_turn_right_in_single_precision(name: str) -> None:
     contract = with_g_shells(name, "none")
     assert contract.bench.representation.l_max == 8
-    contract.test_a_rotation_rotates_the_result()
-    contract._poles(double=True)
-    contract.test_a_supercell_repeats_the_blocks()
+    contract._equivariant(double=False)
+    contract._poles(double=False)
 
 
 @BY_NAME
-@pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
-def test_g_shells_turn_right_with_spin(name: str, double: bool) -> None:
+def test_g_shells_turn_right_with_spin(name: str) -> None:
     contract = with_g_shells(name, "soc")
     assert contract.bench.representation.l_max == 9
-    contract._equivariant(double)
-    contract._poles(double)
+    contract._equivariant(double=True)
+    contract._poles(double=True)
 
 
 @BY_NAME
