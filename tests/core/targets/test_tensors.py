@@ -113,7 +113,9 @@ def settings(irreps: str, blocks: int = 1, **train: Any) -> TrainConfig:
                     "net_irreps": irreps, "gaussian_basis_rmax": 4.0, "num_blocks": blocks,
                 },
             },
-            "process": {"train": {"dataloader": {"batch_size": 2}, **train}},
+            "process": {
+                "train": {"dataloader": {"batch_size": 2}, "optimizer": {"type": "adam"}, **train}
+            },
         }
     )  # fmt: skip
 
