@@ -87,6 +87,15 @@ def test_muon_takes_steps_of_equal_singular_values() -> None:
     np.testing.assert_allclose(update["bias"], ADAM_SHARE, rtol=1e-3)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-36, 1e-25, 1e-20])
+def test_muon_takes_no_rounding_error_of_zero_for_a_direction(size: float) -> None:
+    noise = size * np.random.default_rng(0).normal(size=(8, 8))
+    tree = {"m": jnp.asarray(noise, jnp.float32)}
+    rule = scale_by_muon()
+    update, _ = rule.update(tree, rule.init(tree))
+    assert np.abs(update["m"]).max() < 0.1  # not NaN either
+
+
 def test_muon_does_a_stack_and_any_shape_as_it_does_one_matrix() -> None:
     rng = np.random.default_rng(0)
     shapes = [(5, 40), (40, 5), (3, 7, 7), (2, 33, 64)]

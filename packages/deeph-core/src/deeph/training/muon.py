@@ -19,6 +19,9 @@ Array = Any
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
+_TINY = 1e-15
+"""Matrices below are rounding errors of zero. Far smaller, squares of 1e-20 would vanish in float32
+and leave a norm of zero."""
 _STEP = 32
 """Matrices are padded to multiples of it."""
 
@@ -26,7 +29,7 @@ _STEP = 32
 def orthogonalised(matrices: Array) -> Array:
     """Return matrices (k, a, b), a <= b, with singular values near one (0.7 to 1.2)."""
     norm = jnp.sqrt(jnp.sum(matrices**2, axis=(1, 2), keepdims=True))
-    x = matrices / (norm + 1e-30)
+    x = matrices / (norm + _TINY)
     a, b, c = _QUINTIC
     for _ in range(_ITERATIONS):
         square = x @ x.swapaxes(1, 2)
