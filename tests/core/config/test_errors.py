@@ -266,6 +266,17 @@ def test_losses_by_name(key: str) -> None:
     assert load_train("file.toml", [key])
 
 
+def test_a_rate_of_another_optimiser_is_warned_of() -> None:
+    Path("file.toml").write_text(MINIMAL)
+    (warning,) = load_train("file.toml", ["init_learning_rate=2e-3"]).warnings
+    assert "0.002 is given without process.train.optimizer.type, which is muon" in warning
+    full = "process.train.optimizer.type=adamw"
+    for fine in (["init_learning_rate=0.01"], ["init_learning_rate=2e-3", full], [full]):
+        assert not load_train("file.toml", fine).warnings
+    assert load_train("file.toml").process.train.optimizer.init_learning_rate == 0.02
+    assert load_train("file.toml", [full]).process.train.optimizer.init_learning_rate == 2e-3
+
+
 def test_continuing_needs_a_run() -> None:
     text = f"{MINIMAL}[process.train.continued]\nenable = true\n"
     assert "must name the earlier run's folder" in failure(text)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from deeph_spec.errors import InputError
 
 from deeph.config.key import KeySpec, default_of, key_specs, sections
-from deeph.config.rules import broken_rules
+from deeph.config.rules import broken_rules, oddities
 from deeph.config.toml import shown
 
 Config = TypeVar("Config")
@@ -337,4 +337,8 @@ def read_settings(
     extra = {"file": file, "origins": origins, "warnings": tuple(report.warnings)}
     config = _build(config_class, "", values, extra)
     broken = tuple(f"{report.where}: {line}" for line in broken_rules(config))
-    return Reading(None if broken else config, broken, tuple(report.warnings))
+    if broken:
+        return Reading(None, broken, tuple(report.warnings))
+    report.warnings += [f"{report.where}: {line}" for line in oddities(config)]
+    warnings = tuple(report.warnings)
+    return Reading(dataclasses.replace(config, warnings=warnings), (), warnings)

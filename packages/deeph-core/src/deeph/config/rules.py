@@ -8,6 +8,9 @@ from deeph.config.inference import InferConfig
 from deeph.config.irreps import parse_irreps
 from deeph.config.training import TrainConfig
 
+_SLOW = 5e-3
+"""Learning rates below this are meant for adamw, the default of files of DeepH-pack."""
+
 
 def broken_rules(config: TrainConfig | InferConfig) -> Iterator[str]:
     """Yield one line ``key: what is wrong, what to do`` for every broken rule."""
@@ -17,6 +20,21 @@ def broken_rules(config: TrainConfig | InferConfig) -> Iterator[str]:
         yield from _gauge(config)
         yield from _sizes(config)
         yield from _continued(config)
+
+
+def oddities(config: TrainConfig | InferConfig) -> Iterator[str]:
+    """Yield one line ``key: what is odd, what to do`` for settings that are hardly meant so."""
+    if not isinstance(config, TrainConfig):
+        return
+    optimizer, table = config.process.train.optimizer, "process.train.optimizer"
+    rate, kind = f"{table}.init_learning_rate", f"{table}.type"
+    left_out = rate in config.origins and kind not in config.origins
+    if left_out and optimizer.type == "muon" and optimizer.init_learning_rate < _SLOW:
+        yield (
+            f"{rate}: {optimizer.init_learning_rate:g} is given without {kind}, which is muon by "
+            "default and learns best at rates near 0.02; leave the rate out, or set "
+            'type = "adamw"'
+        )
 
 
 def _parity(config: TrainConfig) -> Iterator[str]:

@@ -76,11 +76,19 @@ class Factors:
 
 
 FACTORS: dict[tuple[str, str], Factors] = {
-    ("normal", "inference"): Factors(2, 0, 3, 0, 4, 2, 4),
-    ("normal", "training"): Factors(4, 300, 0, 12, 10, 4, 12),
-    ("normal", "remat"): Factors(4, 300, 12, 1, 10, 4, 12),
+    ("normal", "inference"): Factors(3.5, 10, 0, 0, 4.4, 1, 4),
+    ("normal", "training"): Factors(0, 490, 0, 4.4, 16.5, 6, 12),
+    ("normal", "remat"): Factors(0, 490, 4.4, 1, 16.5, 6, 12),
+    ("accurate", "inference"): Factors(3.5, 150, 0, 0, 4, 1, 4),
+    ("accurate", "training"): Factors(0, 860, 0, 4.6, 16.6, 6, 12),
+    ("accurate", "remat"): Factors(0, 860, 4.6, 1, 16.6, 6, 12),
 }
 """By network and kind of program."""
+
+
+COPIES = {"sgd": 5, "adam": 6, "adamw": 6, "muon": 10}
+"""Arrays of the size of the parameters in training: themselves, the best ones, the gradient, the
+update, the optimiser's moments, and with Muon padded matrices on their way to orthogonal ones."""
 
 
 def inference_memory(
@@ -107,7 +115,7 @@ def training_memory(
     parameters: int,
     itemsize: int = 4,
     remat: bool = False,
-    copies: int = 6,
+    optimiser: str = "muon",
 ) -> Memory:
     """Return the memory of a training step.
 
@@ -117,12 +125,12 @@ def training_memory(
         See `inference_memory`.
     remat : bool
         Whether blocks are recomputed on the way back.
-    copies : int
-        Arrays of the size of the parameters: themselves, the best ones, the gradient, the update,
-        the optimiser's moments.
+    optimiser : str
+        Name of the optimiser, which decides how many arrays of the size of the parameters there
+        are.
     """
     kind = "remat" if remat else "training"
-    return _memory(name, kind, specification, parameters * copies, itemsize)
+    return _memory(name, kind, specification, parameters * COPIES[optimiser], itemsize)
 
 
 def _memory(
@@ -131,7 +139,7 @@ def _memory(
     known = [f for (network, program), f in FACTORS.items() if program == kind and network == name]
     if not known:
         known = [f for (_, program), f in FACTORS.items() if program == kind]
-    f = max(known, key=lambda factors: factors.block + factors.between)
+    f = max(known, key=lambda factors: factors.radial)
     features = spec.features
     hidden = with_both_parities(features, spec.node_target, spec.edge_target)
     size = features.size

@@ -94,12 +94,12 @@ def check_memory(
     """
 
     def needed(batch: int, remat: bool, spec: NetworkSpecification, count: int) -> float:
-        memory = training_memory(name, spec, count, itemsize, remat)
+        memory = training_memory(name, spec, count, itemsize, remat, optimiser)
         nodes, edges = (-(-n * batch // shape.structures) for n in (shape.nodes, shape.edges))
         return memory.of(nodes, edges)
 
     itemsize = 8 if config.system.float_type == "fp64" else 4
-    remat = config.process.train.do_remat
+    remat, optimiser = config.process.train.do_remat, config.process.train.optimizer.type
     need = needed(shape.structures, remat, specification, parameters)
     line = (
         f"A training step of {shape.nodes} atoms and {shape.edges} pairs needs about "
