@@ -132,6 +132,7 @@ EXCEPTIONS = {
     # Tests that third parties run on their networks: they need structures and the symmetriser.
     ("deeph", "networks/bench.py"): {"deeph_spec", "representation", "targets", "testing"},
     ("deeph", "networks/contract.py"): {"deeph_spec", "targets", "testing"},
+    ("deeph", "networks/specimens.py"): {"deeph_spec"},
 }  # fmt: skip
 
 

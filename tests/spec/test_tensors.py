@@ -19,7 +19,7 @@ from deeph_spec.irreps import (
     to_vectors,
 )
 from deeph_spec.orbitals import real_harmonics
-from deeph_spec.tensors import Tensor, read_tensors, write_tensors
+from deeph_spec.tensors import Tensor, read_tensors, tensor_names, write_tensors
 from deeph_spec.testing import random_folder
 from deeph_spec.validation import validate_folder
 from hypothesis import given
@@ -93,6 +93,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "targets.h5"
     write_tensors(path, tensors(), attributes={"model": "sha256:0"})
     again = read_tensors(path)
+    assert tensor_names(path) == tuple(again)
     assert list(again) == ["charges", "energy", "hopping"]
     for tensor in tensors():
         found = again[tensor.name].checked(2)

@@ -115,6 +115,32 @@ class Tensor:
         )
 
 
+def tensor_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Name the quantities of a file without reading them.
+
+    Parameters
+    ----------
+    path : path-like
+        targets.h5 or targets_pred.h5.
+
+    Returns
+    -------
+    tuple of str
+        In alphabetical order.
+
+    Raises
+    ------
+    InputError
+        If the file is no HDF5 file.
+    """
+    with open_matrix(path) as file:
+        return _names(file)
+
+
+def _names(file: h5py.File) -> tuple[str, ...]:
+    return tuple(k for k in file if k != PAIRS_KEY and isinstance(file[k], h5py.Dataset))
+
+
 def read_tensors(
     path: str | os.PathLike[str], names: Sequence[str] | None = None
 ) -> dict[str, Tensor]:
@@ -139,7 +165,7 @@ def read_tensors(
     """
     path = Path(path)
     with open_matrix(path) as file:
-        there = [key for key in file if key != PAIRS_KEY and isinstance(file[key], h5py.Dataset)]
+        there = _names(file)
         missing = [name for name in names or () if name not in there]
         if missing:
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -148,6 +149,18 @@ def test_needed_irreps_follow_shells_and_spin(tmp_path: Path) -> None:
     spinful = Dataset.open(tmp_path / "b")
     assert max(l for l, _ in HamiltonianTarget.needed_irreps(spinful, TargetSettings())) == 3
     assert TARGETS["S"].needed_irreps(spinful, TargetSettings()) == natural
+
+
+def test_density_matrices_alone_show_their_spin(tmp_path: Path) -> None:
+    dataset = made(tmp_path, "collinear", count=1)
+    folder = dataset.folders[0]
+    (folder.path / "hamiltonian.h5").unlink()
+    replace(folder.info, spin=None).write(folder.path / "info.json")
+    dataset = Dataset.open(tmp_path)
+    assert dataset.spin is None
+    target = TARGETS["Rho"].of_data(dataset, ["0"], TargetSettings(), print)
+    assert isinstance(target, MatrixTarget)
+    assert target.representation.spin == "collinear"
 
 
 def shorten(folder: StructureFolder, quantity: str, length: float) -> int:

@@ -15,7 +15,7 @@ from deeph.config import TrainConfig, train_settings
 from deeph.inference.predictor import Predictor
 from deeph.inference.writer import write_beside_input, write_folder
 from deeph.models.model import Model
-from deeph.networks import NETWORKS
+from deeph.networks import NETWORKS, NetworkSpecification
 from deeph.representation import TensorRepresentation
 from deeph.targets import (
     TARGETS,
@@ -423,3 +423,24 @@ def test_a_vector_of_a_structure_is_that_of_its_atoms() -> None:
     dipole = from_vectors(np.array([1.0, 2.0, 3.0]))
     example = example_of(target, Tensor("q", "1x1o", "structure", dipole), structure)
     np.testing.assert_allclose(example.nodes.sum(axis=0), dipole)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("parity", [True, False])
+@pytest.mark.parametrize("per", ["atom", "pair"])
+def test_every_network_has_results_of_atoms_or_edges_alone(
+    name: str, parity: bool, per: str
+) -> None:
+    target = target_of("2x0e+1x0o+1x1o+1x2o", per)
+    structure = random_structure(("H", "C"), 3, 0)
+    graph = example_of(target, random_label(structure, "2x0e+1x0o+1x1o+1x2o", per), structure)
+    counts = [t.counts(int(t.j.max(initial=-1))) for t in (target.node_channels,
+                                                          target.edge_channels)]  # fmt: skip
+    irreps = "4x0e+2x0o+4x1o+4x1e+4x2e+2x2o" if parity else "4x0e+4x1e+4x2e"
+    specification = NetworkSpecification(2, irreps, parity, 1, 4.0, 5.0, *counts[0], *counts[1])
+    network = NETWORKS[name](specification)
+    source = graph.source.graph
+    shapes = jax.eval_shape(network.init, jax.random.key(0), source)
+    nodes, edges = jax.eval_shape(network.apply, shapes, source)
+    assert nodes.shape == (source.nodes, target.node_channels.size)
+    assert edges.shape == (source.edges, target.edge_channels.size)

@@ -18,6 +18,7 @@ from deeph_spec.dataset import MATRIX_FILES, Dataset, StructureFolder
 from deeph_spec.errors import InputError
 from deeph_spec.files import replace_file
 from deeph_spec.matrix_files import read_pairs
+from deeph_spec.spin import spin_of
 from deeph_spec.structure import Structure
 from numpy.typing import NDArray
 
@@ -130,7 +131,16 @@ class MatrixTarget:
 
     @classmethod
     def _spin(cls, dataset: Dataset) -> str:
-        return "none" if cls.spinless else dataset.spin or "none"
+        if cls.spinless or not dataset.folders[0].info.spinful:
+            return "none"
+        if dataset.spin is not None:
+            return dataset.spin
+        # The published layout does not say it, and there is no Hamiltonian that shows it.
+        labelled = next((folder for folder in dataset if folder.has(cls.quantity)), None)
+        if labelled is None:
+            lacks = MATRIX_FILES[cls.quantity][0]
+            raise InputError(f"{dataset.path}: no structure has {lacks}, which training needs")
+        return spin_of(labelled.info, labelled.matrix(cls.quantity))
 
     # --- what a target says -----------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from deeph_spec.tensors import (
     TENSOR_PREDICTION_FILE,
     Tensor,
     read_tensors,
+    tensor_names,
     write_tensors,
 )
 from numpy.typing import NDArray
@@ -110,7 +111,7 @@ class TensorTarget:
             return "overlap.h5"
         if not (folder.path / TENSOR_FILE).is_file():
             return TENSOR_FILE
-        there = settings.name in read_tensors(folder.path / TENSOR_FILE)
+        there = settings.name in tensor_names(folder.path / TENSOR_FILE)
         return "" if there else f"{TENSOR_FILE}: {settings.name or 'target_name'}"
 
     @classmethod
@@ -126,7 +127,7 @@ class TensorTarget:
         if not name:
             raise InputError(
                 f"model.advanced.target_name: must name a dataset of {TENSOR_FILE}; "
-                f"{path} has {', '.join(read_tensors(path)) or 'none'}"
+                f"{path} has {', '.join(tensor_names(path)) or 'none'}"
             )
         tensor = read_tensors(path, [name])[name]
         try:
@@ -401,7 +402,7 @@ FORCE_FILE = "force.h5"
 def _energy_file(folder: StructureFolder) -> Path | None:
     """Return the file that holds the energy, if any."""
     path = folder.path / TENSOR_FILE
-    if path.is_file() and "energy" in read_tensors(path):
+    if path.is_file() and "energy" in tensor_names(path):
         return path
     path = folder.path / FORCE_FILE
     return path if path.is_file() and _force_file_energy(path).size else None
