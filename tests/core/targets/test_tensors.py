@@ -385,7 +385,7 @@ def test_predictions_are_written_beside_or_as_folders(tmp_path: Path, per: str) 
         np.testing.assert_allclose(found.values, prediction.values, rtol=1e-6)
         with h5py.File(place) as file:
             assert file.attrs["model"] == "sha256:abc"
-            assert file["q"].dtype == np.float32
+            assert file["q"].dtype == (np.float64 if per == "structure" else np.float32)
     (comparison,) = type(target).comparisons(StructureFolder(written, "0"), given)
     assert (comparison.name, comparison.unit) == ("q", "1")
     assert comparison.predicted.values.shape == comparison.reference.values.shape

@@ -6,11 +6,12 @@ A new one is a file here that follows `deeph.targets.target.Target`, and a line 
 
 from deeph.targets.baseline import Baseline, fit_baseline
 from deeph.targets.density_matrix import DensityMatrixTarget
+from deeph.targets.energies import EnergyTarget
 from deeph.targets.hamiltonian import HamiltonianTarget
 from deeph.targets.matrices import MatrixTarget, hermitian_result
 from deeph.targets.overlap import OverlapTarget
 from deeph.targets.target import Example, Labels, Target, TargetSettings, batch_labels
-from deeph.targets.tensors import EnergyTarget, TensorTarget
+from deeph.targets.tensors import TensorTarget
 
 TARGETS: dict[str, type[Target]] = {
     target.kind: target

@@ -303,5 +303,5 @@ class Target(Protocol):
         ...
 
     def write(self, path: Path, prediction: Any, attributes: Mapping[str, str]) -> None:
-        """Write a prediction atomically in single precision, with attributes of the file."""
+        """Write a prediction atomically, with attributes of the file."""
         ...
