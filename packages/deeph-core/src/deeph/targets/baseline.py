@@ -223,9 +223,9 @@ def _designs(
 
 
 def _real(representation: Representation) -> NDArray[np.bool_]:
-    """Return which channels a non-magnetic two-centre mean exists for: no spin vectors."""
+    """Return which channels have a two-centre mean: those without spin vectors."""
     names = representation.channels.spin_components
-    plain = np.array([name in ("matrix", "sum", "scalar_re") for name in names])
+    plain = np.array([name in ("matrix", "sum", "difference", "scalar_re") for name in names])
     return plain[representation.channels.component]
 
 
