@@ -31,8 +31,8 @@ class Operation:
     ----------
     kind : str
         What it is: dot, fusion, ...
-    files : tuple of str
-        Python files that it comes from, the innermost first.
+    places : tuple of str
+        Where in Python it comes from, file:function, the innermost first.
     products : tuple of (int, tuple of int)
         Floating-point operations of every matrix product in it, and all extents of that product.
     seconds : float
@@ -41,7 +41,7 @@ class Operation:
     """
 
     kind: str
-    files: tuple[str, ...]
+    places: tuple[str, ...]
     products: tuple[tuple[int, tuple[int, ...]], ...]
     seconds: float
     executions: int
@@ -76,8 +76,8 @@ def operations(compiled: Any, call: Callable[[], object]) -> list[Operation]:
                     seconds[event.name] += 1e-9 * event.duration_ns
                     counts[event.name] += 1
     return [
-        Operation(kind, files, products, seconds[name], counts[name])
-        for name, kind, files, products in _described(compiled.as_text())
+        Operation(kind, places, products, seconds[name], counts[name])
+        for name, kind, places, products in _described(compiled.as_text())
         if counts[name] and kind not in _CONTAINERS
     ]
 
@@ -85,7 +85,7 @@ def operations(compiled: Any, call: Callable[[], object]) -> list[Operation]:
 def _described(
     text: str,
 ) -> Iterable[tuple[str, str, tuple[str, ...], tuple[tuple[int, tuple[int, ...]], ...]]]:
-    """Yield name, kind, Python files and matrix products of every operation of a program."""
+    """Yield name, kind, places in Python and matrix products of every operation of a program."""
     lines = text.splitlines()
     frames = _frames(lines)
     shapes: dict[str, tuple[int, ...]] = {}
@@ -123,7 +123,7 @@ def _extents(text: str) -> tuple[int, ...]:
 
 
 def _frames(lines: list[str]) -> dict[int, tuple[str, ...]]:
-    """Return the files of every stack frame, the innermost first."""
+    """Return the places of every stack frame, the innermost first."""
     tables: dict[str, dict[int, str]] = {}
     title = ""
     for line in lines:
@@ -133,14 +133,18 @@ def _frames(lines: list[str]) -> dict[int, tuple[str, ...]]:
             tables.setdefault(title, {})[int(row[1])] = row[2]
         elif line.strip():
             title = ""
-    files = {key: name.strip('"') for key, name in tables.get("FileNames", {}).items()}
+    files, functions = (
+        {key: name.strip('"') for key, name in tables.get(title, {}).items()}
+        for title in ("FileNames", "FunctionNames")
+    )
 
     def number(key: str, text: str) -> int:
         match = re.search(rf"{key}=(\d+)", text)
         return int(match[1]) if match else 0
 
     places = {
-        key: files.get(number("file_name_id", text), "")
+        key: f"{files.get(number('file_name_id', text), '')}:"
+        f"{functions.get(number('function_name_id', text), '')}"
         for key, text in tables.get("FileLocations", {}).items()
     }
     links = {

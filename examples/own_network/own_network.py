@@ -7,7 +7,8 @@ import flax.linen as nn
 from deeph import layers as eq
 from deeph.config import train_settings, with_proposed
 from deeph.inference.predictor import Predictor
-from deeph.networks import NETWORKS, NetworkSpecification
+from deeph.networks import NETWORKS
+from deeph.networks.specification import NOTHING, Drop, NetworkSpecification
 from deeph.training.display import TrainingDisplay
 from deeph.training.loop import train
 from deeph.training.runs import make_run
@@ -23,25 +24,23 @@ class Layers(nn.Module):
     @nn.compact
     def __call__(self, graph):  # noqa: D102
         spec, f, i, j = self.spec, self.spec.features, graph.centre, graph.neighbour
-        targets = spec.node_target, spec.edge_target
+        targets = (spec.node_target, spec.edge_target)
         wide = eq.with_both_parities(f, *targets)
         turns = eq.edge_turns(graph.axes, graph.turned, f, wide)  # between lab and edges
-        radial = eq.RadialEmbedding(spec.elements, spec.r_max)(
-            graph.lengths, graph.species[i], graph.species[j]
-        )
-        atoms, bonds = eq.Embedding(f, spec.elements)(graph.species, radial)
+        lengths, species = graph.lengths, graph.species
+        radial = eq.RadialEmbedding(spec.elements, spec.r_max)(lengths, species[i], species[j])
+        atoms, bonds = eq.Embedding(f, spec.elements)(species, radial)
+        around, norm, scale = eq.Around(f), eq.NodeNorm(f), nn.Dense(f.channels)
         mix, hear = eq.SO2Linear((f, f), f, extra=f.gates), eq.NodeLinear(f, f)
-        norm, scale = eq.NodeNorm(f), nn.Dense(f.channels)
         for _ in range(spec.blocks):
-            ends = eq.ends_of_edges(norm(atoms), norm(atoms), i, j)
-            said, gates = mix(eq.to_edges(f, turns, ends), eq.edge_norm(f, bonds))
+            said, gates = mix(around(norm(atoms), turns, i, j), eq.edge_norm(f, bonds))
             bonds = eq.gate_edges(f, said, gates, 1 + scale(radial))
             heard, _ = hear(eq.to_nodes(f, turns, bonds, i, graph.nodes))
-            atoms = tuple(a + b / spec.neighbours**0.5 for a, b in zip(atoms, heard, strict=True))
+            atoms = eq.added(atoms, tuple(part / spec.neighbours**0.5 for part in heard))
         atoms, bonds = norm(atoms), eq.edge_norm(f, bonds)
-        ends = eq.to_edges(f, turns, eq.ends_of_edges(atoms, atoms, i, j))
         heads = eq.Heads(f, wide, *targets, spec.elements, spec.neighbours)
-        on_site, off_site = heads(atoms, ends, bonds, radial, turns, graph.species, i)
+        ends = around(atoms, turns, i, j)
+        on_site, off_site = heads(atoms, ends, bonds, radial, turns, species, i)
         return (
             eq.result_of_nodes(targets[0], on_site, graph.nodes, radial.dtype),
             eq.result_of_edges(targets[1], off_site, graph.edges, radial.dtype),
@@ -53,6 +52,8 @@ class OwnNetwork:
     """What a network must have: a specification, parameters, a pure function of them."""
 
     specification: NetworkSpecification
+    drop: Drop = NOTHING  # what training leaves out, and whether it saves memory: not here
+    remat: bool = False
 
     def init(self, rng, graph):  # noqa: D102
         return Layers(self.specification).init(rng, graph)["params"]
@@ -69,5 +70,4 @@ if __name__ == "__main__":
     run = make_run(settings.data.outputs_dir)
     train(with_proposed(settings, {"model.net_type": "own"}), run, TrainingDisplay(), resume=False)
     for folder, prediction in Predictor.load(run).predict(Dataset.open(f"{data}/dft/test")):
-        mae = hamiltonian_error(prediction, folder.hamiltonian()).mae
-        print(f"{folder.id}: mean absolute error of H {mae.all:.2f} meV")
+        print(folder.id, hamiltonian_error(prediction, folder.hamiltonian()).mae.all, "meV")
