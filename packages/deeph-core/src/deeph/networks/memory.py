@@ -76,12 +76,12 @@ class Factors:
 
 
 FACTORS: dict[tuple[str, str], Factors] = {
-    ("normal", "inference"): Factors(3.5, 10, 0, 0, 4.4, 1, 4),
+    ("normal", "inference"): Factors(3.5, 120, 0, 0, 4.4, 1, 4),
     ("normal", "training"): Factors(0, 490, 0, 4.4, 16.5, 6, 12),
-    ("normal", "remat"): Factors(0, 490, 4.4, 1, 16.5, 6, 12),
+    ("normal", "remat"): Factors(0, 300, 8, 1, 6, 6, 12),
     ("accurate", "inference"): Factors(3.5, 150, 0, 0, 4, 1, 4),
     ("accurate", "training"): Factors(0, 860, 0, 4.6, 16.6, 6, 12),
-    ("accurate", "remat"): Factors(0, 860, 4.6, 1, 16.6, 6, 12),
+    ("accurate", "remat"): Factors(0, 500, 8, 1, 6, 6, 12),
 }
 """By network and kind of program."""
 
