@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from deeph.models.model_file import publish_model
@@ -211,6 +212,20 @@ def test_other_matrices_and_quantities_are_compared_where_predicted(
     assert "Mean absolute error of the overlap, in 1e-3" in text
     assert "Errors of other quantities over all structures" in text
     assert "draws errors of Hamiltonians" in deeph("eval", models, "--plot", "a.png").line()
+
+
+def test_energies_of_force_files_are_compared(deeph: Any, models: Path) -> None:
+    folder = models / "dft/good"
+    (folder / "hamiltonian_pred.h5").unlink()
+    with h5py.File(folder / "force.h5", "w") as file:
+        file["energy"] = -10.0
+    energy = Tensor("energy", "1x0e", "structure", np.array([-9.75]), "eV")
+    write_tensors(folder / "targets_pred.h5", [energy])
+    document = json.loads(deeph("eval", folder, "--json").out)
+    assert document["tensors"]["energy"]["mae"] == pytest.approx(0.25)
+    assert document["tensors"]["energy"]["unit"] == "eV"
+    (folder / "force.h5").unlink()
+    assert "no targets.h5 to compare with" in deeph("eval", folder).line()
 
 
 def test_a_reference_of_another_structure_is_refused(deeph: Any, predictions: Path) -> None:

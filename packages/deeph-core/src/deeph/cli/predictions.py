@@ -40,17 +40,25 @@ def check_same(folder: StructureFolder, known: StructureFolder) -> None:
         )
 
 
-def _files() -> dict[str, str]:
-    """Map the files of predictions to those of what they predict."""
+def _predicted(folder: StructureFolder) -> list[str]:
+    """Name the predictions in a folder."""
     from deeph.targets import TARGETS
 
     names = dict.fromkeys(kind.prediction_file for kind in TARGETS.values())
-    return {name: name.replace("_pred.h5", ".h5") for name in names}
+    return [name for name in names if (folder.path / name).exists()]
 
 
-def _labels(folder: StructureFolder) -> list[str]:
-    """Name the files that the predictions of a folder are to be compared with."""
-    return [label for file, label in _files().items() if (folder.path / file).exists()]
+def _labels(folder: StructureFolder, partner: StructureFolder) -> list[Path]:
+    """Name the files of a partner that the predictions of a folder are to be compared with."""
+    from deeph.targets import TARGETS
+
+    names = _predicted(folder)
+    kinds = [kind for kind in TARGETS.values() if kind.prediction_file in names]
+    return [kind.label_files(partner)[-1] for kind in kinds]
+
+
+def _known(folder: StructureFolder, partner: StructureFolder) -> bool:
+    return any(label.exists() for label in _labels(folder, partner))
 
 
 def find_references(
@@ -61,9 +69,11 @@ def find_references(
     from deeph_spec.errors import InputError
 
     predicted = Dataset.open(prediction)
-    folders = [folder for folder in predicted if _labels(folder)]
+    folders = [folder for folder in predicted if _predicted(folder)]
     if not folders:
-        first, *others = _files()
+        from deeph.targets import TARGETS
+
+        first, *others = dict.fromkeys(kind.prediction_file for kind in TARGETS.values())
         raise InputError(
             f"{prediction}: no {first} in its {len(predicted)} structures (nor "
             f"{', '.join(others)}); deeph infer writes them"
@@ -76,9 +86,9 @@ def find_references(
     else:
         pairs = [(folder, _same_id(folder, known)) for folder in folders]
     for folder, partner in pairs:
-        labels = _labels(folder)
-        if not any((partner.path / label).exists() for label in labels):
-            raise InputError(f"{reference}: {partner.id}: no {labels[0]} to compare with")
+        if not _known(folder, partner):
+            label = _labels(folder, partner)[0].name
+            raise InputError(f"{reference}: {partner.id}: no {label} to compare with")
     return pairs
 
 
@@ -99,14 +109,14 @@ def _origin(folder: StructureFolder) -> StructureFolder:
     from deeph_spec.dataset import StructureFolder
     from deeph_spec.errors import InputError
 
-    labels = _labels(folder)
-    if any((folder.path / label).exists() for label in labels):
+    if _known(folder, folder):
         return folder
     source = Path(os.path.realpath(folder.file("overlap"))).parent
     origin = StructureFolder(source, folder.id)
-    if source == folder.path.resolve() or not any((source / x).exists() for x in labels):
+    if source == folder.path.resolve() or not _known(folder, origin):
         raise InputError(
-            f"{folder.path}: no {labels[0]} to compare with, neither here nor where overlap.h5 "
-            "comes from; name the DFT results: deeph eval PREDICTIONS REFERENCE"
+            f"{folder.path}: no {_labels(folder, folder)[0].name} to compare with, neither here "
+            "nor where overlap.h5 comes from; name the DFT results: deeph eval PREDICTIONS "
+            "REFERENCE"
         )
     return origin

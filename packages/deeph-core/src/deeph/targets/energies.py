@@ -9,10 +9,16 @@ import numpy as np
 from deeph_spec.dataset import StructureFolder
 from deeph_spec.errors import InputError
 from deeph_spec.matrix_files import open_matrix
-from deeph_spec.tensors import TENSOR_FILE, Tensor, tensor_names
+from deeph_spec.tensors import (
+    TENSOR_FILE,
+    TENSOR_PREDICTION_FILE,
+    Tensor,
+    read_tensors,
+    tensor_names,
+)
 from numpy.typing import NDArray
 
-from deeph.targets.target import TargetSettings
+from deeph.targets.target import Comparison, TargetSettings
 from deeph.targets.tensors import TensorTarget
 
 FloatArray = NDArray[np.float64]
@@ -50,6 +56,19 @@ class EnergyTarget(TensorTarget):
                 "other quantities are learned with target_type tensor"
             )
         return tensor
+
+    @classmethod
+    def comparisons(
+        cls, predicted: StructureFolder, reference: StructureFolder
+    ) -> tuple[Comparison, ...]:
+        """Return predicted and reference energy, wherever the reference has it."""
+        path = predicted.path / TENSOR_PREDICTION_FILE
+        if not path.is_file() or "energy" not in tensor_names(path):
+            return ()
+        if _energy_file(reference) is None:
+            return ()
+        found = read_tensors(path, ["energy"])["energy"]
+        return (Comparison("energy", "eV", found, cls.read_label(reference, "energy")),)
 
 
 def _energy_file(folder: StructureFolder) -> Path | None:
