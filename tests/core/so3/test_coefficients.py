@@ -12,16 +12,15 @@ from deeph.so3.coefficients import axis_swap
 from deeph.testing import double_precision, random_rotations
 from deeph_spec.orbitals import wigner_matrices
 
-TRIPLES = [
-    (l1, l2, l3)
-    for l1, l2 in product(range(5), repeat=2)
-    for l3 in range(abs(l1 - l2), l1 + l2 + 1)
-]
+SHELLS = list(product(range(5), repeat=2))
+SPINS = [(l, 1) for l in range(5, 9)]
+"""Products of two g shells are coupled to the axial vector of spin."""
+TRIPLES = [(l1, l2, l3) for l1, l2 in SHELLS + SPINS for l3 in range(abs(l1 - l2), l1 + l2 + 1)]
 ROTATIONS = random_rotations(3, seed=1, inversion=False)
 
 
 def test_couplings_are_orthonormal_and_complete() -> None:
-    for l1, l2 in product(range(5), repeat=2):
+    for l1, l2 in SHELLS + SPINS:
         stacked = np.concatenate(
             [clebsch_gordan(l1, l2, l3) for l3 in range(abs(l1 - l2), l1 + l2 + 1)], axis=-1
         ).reshape((2 * l1 + 1) * (2 * l2 + 1), -1)
@@ -29,7 +28,7 @@ def test_couplings_are_orthonormal_and_complete() -> None:
         assert stacked.shape[0] == stacked.shape[1]
 
 
-@pytest.mark.parametrize("l3", range(9))
+@pytest.mark.parametrize("l3", range(10))
 def test_couplings_turn_with_the_harmonics_of_the_format(l3: int) -> None:
     for l1, l2, _ in (t for t in TRIPLES if t[2] == l3):
         coupling = clebsch_gordan(l1, l2, l3)
@@ -50,7 +49,7 @@ def test_e3nn_agrees_for_vectors_written_as_y_z_x(l: int) -> None:
             np.testing.assert_allclose(np.asarray(theirs), wigner_matrices(l, q), atol=2e-6)
 
 
-@pytest.mark.parametrize("l3", range(9))
+@pytest.mark.parametrize("l3", range(10))
 def test_exchanging_the_factors_costs_at_most_a_sign(l3: int) -> None:
     signs = set()
     for l1, l2, _ in (t for t in TRIPLES if t[2] == l3):

@@ -13,7 +13,7 @@ from deeph.so3.frames import half_turn_signs
 from deeph.testing import double_precision
 from deeph_spec.orbitals import real_harmonics, wigner_matrices
 
-L_MAX = 8
+L_MAX = 9  # of blocks between two g shells with spin-orbit coupling
 
 
 def directions() -> np.ndarray:

@@ -226,7 +226,7 @@ def assert_equivariant(
     rotations : ndarray (k, 3, 3), optional
         Orthogonal matrices; without it four random ones, every second one with inversion.
     rtol : float
-        Largest difference allowed, over the largest entry: 2e-5 suits float32, 1e-9 float64.
+        Largest difference allowed, over the largest entry: 2e-5 suits float32, 1e-12 float64.
 
     Returns
     -------

@@ -62,7 +62,7 @@ class NetworkContract:
         Rounds of message passing.
     double_limit, single_limit : float
         Largest violation of a symmetry in float64 and float32, over the largest entry. Networks
-        here stay below 1e-14 and 1e-6; what is allowed is rounding, nothing else.
+        here stay below 1e-14 and 2e-6; what is allowed is rounding, nothing else.
     """
 
     network: Callable[[NetworkSpecification], Network]
