@@ -236,15 +236,25 @@ class LeavesNothingOut(BondNetwork):
         return super().apply(parameters, graph)
 
 
+@dataclass(frozen=True)
+class ForgetsADerivative(BondNetwork):
+    """Takes what it computes anew for a constant."""
+
+    def apply(self, parameters: Any, graph: Graph, rng: Array | None = None) -> tuple[Array, Array]:
+        nodes, edges = super().apply(parameters, graph)
+        return nodes, jax.lax.stop_gradient(edges) if self.remat else edges
+
+
 @pytest.mark.parametrize(
     ("network", "check"),
     [
+        (ForgetsADerivative, "computing_anew_changes_nothing"),
         (LeavesComponentsOut, "leaving_parts_out_keeps_the_symmetry"),
         (LeavesOutAlways, "nothing_is_left_out_without_random_numbers"),
         (LeavesNothingOut, "what_is_left_out_follows_from_the_random_numbers"),
     ],
 )
-def test_networks_that_drop_wrongly_are_refused(network: Any, check: str) -> None:
+def test_networks_that_train_wrongly_are_refused(network: Any, check: str) -> None:
     with pytest.raises(AssertionError):
         getattr(contract(network), f"test_{check}")()
 
@@ -256,9 +266,11 @@ class Plain:
     specification: NetworkSpecification
 
 
-def test_networks_without_rates_are_not_asked_about_them() -> None:
+def test_networks_without_options_are_not_asked_about_them() -> None:
     with pytest.raises(SkipTest, match="leaves nothing out"):
         contract(Plain).test_nothing_is_left_out_without_random_numbers()
+    with pytest.raises(SkipTest, match="keeps all"):
+        contract(Plain).bench.recomputing  # noqa: B018 - reading it is the test
 
 
 @pytest.mark.parametrize("time_reversal", [True, False])

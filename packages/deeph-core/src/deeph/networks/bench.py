@@ -153,18 +153,20 @@ class Bench:
     def trained(self) -> tuple[Any, list[float]]:
         """Fresh parameters after a few steps towards random labels, and the loss at each.
 
-        Every number moves by an equal amount against the sign of its slope: Adam without memory.
+        Every number moves by an equal amount against the sign of its slope, less in every step:
+        Adam without memory.
         """
         sources = [self.source(self.specimens[name]) for name in ("crystal", "molecule")]
         rng, parameters, losses = np.random.default_rng(4), self.fresh, []
         size = self.representation.channels.size
         labels = [rng.normal(size=(count, size)) for count in self.shape[:2]]
-        for _ in range(_STEPS):
+        for step in range(_STEPS):
             graph = self.batch(sources, np.float64)
             outcome = self.evaluate_graph(graph, sources, parameters, labels)
             losses.append(outcome.loss)
+            rate = _RATE / (step + 1)
             parameters = jax.tree.map(
-                lambda p, slope: p - _RATE * np.sign(slope), parameters, outcome.gradient
+                lambda p, slope, rate=rate: p - rate * np.sign(slope), parameters, outcome.gradient
             )
         return parameters, losses
 
@@ -188,6 +190,21 @@ class Bench:
     @cached_property
     def _result(self) -> Callable[..., Any]:
         return jax.jit(self.network.apply, compiler_options=_QUICKLY)
+
+    @cached_property
+    def recomputing(self) -> Bench:
+        """The same with a network that keeps less for the derivative and computes it anew.
+
+        Raises
+        ------
+        unittest.SkipTest
+            If the network knows no such thing.
+        """
+        made: Any = self.network
+        if not any(field.name == "remat" for field in fields(made)):
+            raise SkipTest("the network keeps all that it computes")
+        make: Any = self.make
+        return replace(self, make=lambda specification: make(specification, remat=True))
 
     @cached_property
     def dropping(self) -> Network:

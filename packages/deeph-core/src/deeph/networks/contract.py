@@ -359,6 +359,14 @@ class NetworkContract:
             rtol=self.double_limit,
         )
 
+    def test_computing_anew_changes_nothing(self) -> None:
+        """Give the same result and gradient where less is kept for the derivative."""
+        source = self.bench.source(self.bench.specimens["crystal"])
+        kept, anew = (bench.evaluate([source]) for bench in (self.bench, self.bench.recomputing))
+        matrices = [self.bench.matrix(source, outcome) for outcome in (anew, kept)]
+        assert_close_matrices(matrices[0], matrices[1], self.double_limit)
+        _assert_close_trees(anew.gradient, kept.gradient)
+
     def test_gradients_are_those_of_finite_differences(self) -> None:
         """Agree along random directions of all parameters at once."""
         source = self.bench.source(self.bench.specimens["crystal"])
