@@ -9,8 +9,9 @@ from deeph.layers.attention import Attention, envelope
 from deeph.layers.drop import drop, drop_whole
 from deeph.layers.embedding import Embedding
 from deeph.layers.features import Edges, Features, Group, Nodes
-from deeph.layers.gate import gate_edges, gate_nodes, weigh_edges, weigh_nodes
+from deeph.layers.gate import gate_edges, gate_nodes, weigh_all, weigh_edges, weigh_nodes
 from deeph.layers.heads import Heads, PseudoInvariants, element_scales, with_both_parities
+from deeph.layers.initial import uniform
 from deeph.layers.linear import NodeLinear, SO2Linear
 from deeph.layers.mixing import Around, NodeFeedForward, added
 from deeph.layers.norm import NodeNorm, edge_norm
@@ -61,6 +62,8 @@ __all__ = [
     "split",
     "to_edges",
     "to_nodes",
+    "uniform",
+    "weigh_all",
     "weigh_edges",
     "weigh_nodes",
     "with_both_parities",

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deeph.layers.features import Features
+from deeph.layers.initial import uniform
 
 Array = Any
 
@@ -48,7 +49,7 @@ class Attention(nn.Module):
         count = invariants.shape[0]
         hidden = smooth_leaky_relu(invariants).reshape(count, self.heads, -1)
         shape = (self.heads, hidden.shape[-1])
-        vector = self.param("vector", nn.initializers.normal(shape[1] ** -0.5), shape, hidden.dtype)
+        vector = self.param("vector", uniform("fan_out"), shape, hidden.dtype)
         scores = jnp.sum(hidden * vector, axis=-1)
         # Any number may be taken off the scores of one atom; the largest keeps exp from overflow.
         largest = jax.ops.segment_max(

@@ -9,7 +9,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
+
+from deeph.layers.gate import weigh_all
 
 Array = Any
 STREAM = "drop"
@@ -44,4 +45,4 @@ def drop_whole(module: nn.Module, rate: float, parts: tuple[Array, ...]) -> tupl
         return parts
     kept = jax.random.bernoulli(module.make_rng(STREAM), 1 - rate, (parts[0].shape[0],))
     factor = kept.astype(parts[0].dtype) / (1 - rate)
-    return tuple(part * jnp.expand_dims(factor, range(1, part.ndim)) for part in parts)
+    return weigh_all(parts, factor)

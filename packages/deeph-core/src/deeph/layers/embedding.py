@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from deeph.layers.features import Edges, Features, Nodes
+from deeph.layers.initial import uniform
 
 Array = Any
 
@@ -30,9 +31,11 @@ class Embedding(nn.Module):
         """Return features of nodes and edges from elements (n,) and scalars (e, k) of edges."""
         f, dtype = self.features, radial.dtype
         n, e = species.shape[0], radial.shape[0]
-        scalars = nn.Embed(self.elements, f.scalars, name="elements")(species).astype(dtype)
+        scalars = nn.Embed(
+            self.elements, f.scalars, embedding_init=uniform("fan_out"), name="elements"
+        )(species).astype(dtype)
         rest = [jnp.zeros((n, 2 * l + 1, width), dtype) for l, _, width in f.groups[1:]]
-        invariants = nn.Dense(f.widths[0], name="edges")(radial)
+        invariants = nn.Dense(f.widths[0], kernel_init=uniform(), name="edges")(radial)
         others = [jnp.zeros((e, width), dtype) for width in f.widths[1:2]]
         pairs = [jnp.zeros((e, 2, width), dtype) for width in f.widths[2:]]
         return (scalars[:, None], *rest), (invariants, *others, *pairs)

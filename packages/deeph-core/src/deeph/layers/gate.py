@@ -25,6 +25,11 @@ def weigh_edges(features: Features, edges: Edges, weights: Array) -> Edges:
     return tuple(parts)
 
 
+def weigh_all(features: tuple[Array, ...], weights: Array) -> tuple[Array, ...]:
+    """Return features of nodes or edges times one number (k,) for each of them."""
+    return tuple(part * jnp.expand_dims(weights, range(1, part.ndim)) for part in features)
+
+
 def weigh_nodes(features: Features, nodes: Nodes, weights: Array) -> Nodes:
     """Return node features times one number (n, channels) per channel."""
     parts = split(weights, [group.width for group in features.groups])

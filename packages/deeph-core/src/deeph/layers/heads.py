@@ -12,11 +12,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from flax.linen.initializers import lecun_normal
 
 from deeph.layers.arrays import product
 from deeph.layers.features import Edges, Features, Nodes
 from deeph.layers.gate import gate_edges, gate_nodes
+from deeph.layers.initial import uniform
 from deeph.layers.linear import NodeLinear, SO2Linear
 from deeph.layers.turning import Turns, to_nodes
 
@@ -58,11 +58,11 @@ class PseudoInvariants(nn.Module):
         products = []
         for m, pair in enumerate(edges[2:], start=1):
             size = pair.shape[-1]
-            kernel = self.param(f"m{m}", lecun_normal(), (size, size), pair.dtype)
+            kernel = self.param(f"m{m}", uniform(), (size, size), pair.dtype)
             other = product(pair, kernel)
             products.append(pair[:, 0] * other[:, 1] - pair[:, 1] * other[:, 0])
         joined = jnp.concatenate(products, axis=-1)
-        out = self.param("out", lecun_normal(), (joined.shape[-1], width), joined.dtype)
+        out = self.param("out", uniform(), (joined.shape[-1], width), joined.dtype)
         return (edges[0], edges[1] + product(joined, out), *edges[2:])
 
 
@@ -118,7 +118,7 @@ class Heads(nn.Module):
         """
         f, h = self.features, self.hidden
         mixed, gates = SO2Linear((f, f), h, extra=h.gates, name="edge_hidden")(around, edges)
-        scales = 1 + nn.Dense(h.channels, name="edge_radial")(radial)
+        scales = 1 + nn.Dense(h.channels, kernel_init=uniform(), name="edge_radial")(radial)
         mixed = PseudoInvariants(h, name="pseudo")(mixed)
         mixed = gate_edges(h, mixed, gates, scales)
         edge_result: Edges = ()

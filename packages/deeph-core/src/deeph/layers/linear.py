@@ -11,10 +11,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from flax.linen.initializers import variance_scaling, zeros
+from flax.linen.initializers import zeros
 
 from deeph.layers.arrays import product, split
 from deeph.layers.features import Edges, Features, Nodes
+from deeph.layers.initial import uniform
 
 Array = Any
 
@@ -68,11 +69,7 @@ class SO2Linear(nn.Module):
             if x is None or not x.shape[-1] or not width:
                 continue
             # Every input counts with its share of the common fan-in.
-            initial = (
-                zeros
-                if self.zero
-                else variance_scaling(x.shape[-1] / fan_in, "fan_in", "truncated_normal")
-            )
+            initial = zeros if self.zero else uniform(share=x.shape[-1] / fan_in)
             kernel = self.param(f"{name}_{k}", initial, (x.shape[-1], width), x.dtype)
             mapped = product(x, kernel)
             total = mapped if total is None else total + mapped
@@ -106,7 +103,7 @@ class NodeLinear(nn.Module):
     @nn.compact
     def __call__(self, nodes: Nodes) -> tuple[Nodes, Array]:
         """Return the features and the further scalars (n, extra)."""
-        initial = zeros if self.zero else variance_scaling(1.0, "fan_in", "truncated_normal")
+        initial = zeros if self.zero else uniform()
         there = {group[:2]: x for group, x in zip(self.given.groups, nodes, strict=True)}
         count, dtype = nodes[0].shape[0], nodes[0].dtype
         extra = jnp.zeros((count, 0), dtype)

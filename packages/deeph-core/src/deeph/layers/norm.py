@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from deeph.layers.features import Edges, Features, Nodes
+from deeph.layers.gate import weigh_all
 
 Array = Any
 
@@ -46,4 +47,4 @@ def edge_norm(features: Features, edges: Edges) -> Edges:
     squares = [jnp.sum(part * part, axis=tuple(range(1, part.ndim))) for part in edges]
     total = jnp.sum(jnp.stack(squares), axis=0)
     inverse = jax.lax.rsqrt(total / max(features.size, 1) + _EPSILON)
-    return tuple(part * jnp.expand_dims(inverse, range(1, part.ndim)) for part in edges)
+    return weigh_all(edges, inverse)

@@ -7,6 +7,8 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from deeph.layers.initial import uniform
+
 Array = Any
 
 
@@ -53,6 +55,8 @@ class RadialEmbedding(nn.Module):
     @nn.compact
     def __call__(self, lengths: Array, first: Array, second: Array) -> Array:
         """Return scalars (e, width) of lengths (e,) and elements (e,), (e,)."""
-        pair = nn.Embed(self.elements**2, self.width)(first * self.elements + second)
-        hidden = nn.Dense(self.width)(gaussians(lengths, self.r_max, self.count)) + pair
-        return nn.silu(nn.Dense(self.width)(nn.silu(hidden)))
+        table = nn.Embed(self.elements**2, self.width, embedding_init=uniform("fan_out"))
+        basis = gaussians(lengths, self.r_max, self.count)
+        hidden = nn.Dense(self.width, kernel_init=uniform())(basis)
+        hidden = hidden + table(first * self.elements + second)
+        return nn.silu(nn.Dense(self.width, kernel_init=uniform())(nn.silu(hidden)))

@@ -256,7 +256,9 @@ def _loss(config: TrainConfig, target: Target, train: Batches) -> Loss:
 def _first_parameters(config: TrainConfig, network: Network, train: Batches) -> Any:
     """Return parameters from the seed; they do not depend on the size of the graph."""
     graph, _, _ = next(train.all())
-    return jax.jit(network.init)(jax.random.key(config.system.random_seed), graph)
+    # This generator is one operation for each parameter, where the usual one is hundreds.
+    key = jax.random.key(config.system.random_seed, impl="unsafe_rbg")
+    return jax.jit(network.init)(key, graph)
 
 
 def _earlier_model(config: TrainConfig) -> tuple[Model, Any] | None:

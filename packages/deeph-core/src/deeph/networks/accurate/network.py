@@ -33,12 +33,16 @@ from deeph.layers import (
     gate_edges,
     split,
     to_nodes,
+    uniform,
     weigh_edges,
 )
 from deeph.networks.backbone import Backbone, Surroundings, run
 from deeph.networks.specification import NOTHING, Drop, NetworkSpecification
 
 Array = Any
+
+MESSAGE_RANGE = 1.5
+"""Distance where the envelope of attention ends, over the range of the distance basis."""
 
 _WIDTH = 16
 """Invariants from which one head computes its weights."""
@@ -102,13 +106,13 @@ class AccurateBlock(nn.Module):
             around, edge_norm(f, edges)
         )
         gates, invariants = split(further, [f.gates, asked])
-        scales, shift = split(
-            nn.Dense(f.channels + asked, name="mix_radial")(radial), [f.channels, asked]
-        )
+        by_length = nn.Dense(f.channels + asked, kernel_init=uniform(), name="mix_radial")(radial)
+        scales, shift = split(by_length, [f.channels, asked])
         mixed = gate_edges(f, mixed, gates, 1 + scales)
 
+        nearness = envelope(graph.lengths, MESSAGE_RANGE * spec.r_max)
         weights = Attention(f, spec.heads, name="attention")(
-            invariants + shift, envelope(graph.lengths, 1.5 * spec.r_max), graph.centre, graph.nodes
+            invariants + shift, nearness, graph.centre, graph.nodes
         )
         values, _ = SO2Linear((f,), f, name="values")(mixed)
         values = weigh_edges(f, values, weights * jnp.asarray(spec.neighbours**0.5, weights.dtype))

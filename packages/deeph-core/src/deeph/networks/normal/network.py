@@ -26,13 +26,20 @@ from deeph.layers import (
     drop,
     drop_whole,
     edge_norm,
+    envelope,
     gate_edges,
     to_nodes,
+    uniform,
+    weigh_all,
 )
 from deeph.networks.backbone import Backbone, Surroundings, run
 from deeph.networks.specification import NOTHING, Drop, NetworkSpecification
 
 Array = Any
+
+
+MESSAGE_RANGE = 0.6
+"""Distance from which on neighbours send no messages, over the range of the distance basis."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +96,12 @@ class NormalBlock(nn.Module):
             NodeNorm(f, name="norm")(nodes), turns, graph.centre, graph.neighbour
         )
         mixed, gates = SO2Linear((f, f), f, extra=f.gates, name="mix")(around, edge_norm(f, edges))
-        scales = 1 + nn.Dense(f.channels, name="mix_radial")(radial)
+        scales = 1 + nn.Dense(f.channels, kernel_init=uniform(), name="mix_radial")(radial)
         mixed = drop(self, self.rates.features, gate_edges(f, mixed, gates, scales))
 
-        messages = to_nodes(f, turns, mixed, graph.centre, graph.nodes)
-        messages = tuple(part / spec.neighbours**0.5 for part in messages)
+        # Far neighbours matter little to an atom; without the envelope they are learned as noise.
+        nearness = envelope(graph.lengths, MESSAGE_RANGE * spec.r_max) / spec.neighbours**0.5
+        messages = to_nodes(f, turns, weigh_all(mixed, nearness), graph.centre, graph.nodes)
         gathered, _ = NodeLinear(f, f, name="gather")(messages)
         nodes = added(nodes, drop_whole(self, self.rates.depth, gathered))
         forward = NodeFeedForward(f, spec.elements, name="forward")(
