@@ -42,7 +42,9 @@ def played(display: Display, run: Path, epochs: int = 30) -> None:
     display.note("the network has 12 345 parameters")
     display.warn("no validation structures: schedule and best model follow the training loss")
     for number in range(1, epochs + 1):
-        display.epoch(number, 3.194, 0.044 / number, 0.045 / number, 1.0, {"validation": "2.35 meV"})
+        display.epoch(
+            number, 3.194, 0.044 / number, 0.045 / number, 1.0, {"validation": "2.35 meV"}
+        )
     display.finish(Ended())
     display.close()
 

@@ -52,10 +52,10 @@ class Attention(nn.Module):
         vector = self.param("vector", uniform("fan_out"), shape, hidden.dtype)
         scores = jnp.sum(hidden * vector, axis=-1)
         # Any number may be taken off the scores of one atom; the largest keeps exp from overflow.
-        largest = jax.ops.segment_max(
-            jax.lax.stop_gradient(scores), centre, nodes, indices_are_sorted=True
-        )
-        parts = envelope[:, None] * jnp.exp(scores - largest[centre])
+        near = envelope[:, None] > 0
+        candidates = jnp.where(near, jax.lax.stop_gradient(scores), jnp.asarray(-1e30, scores.dtype))
+        largest = jax.ops.segment_max(candidates, centre, nodes, indices_are_sorted=True)
+        parts = envelope[:, None] * jnp.exp(jnp.where(near, scores - largest[centre], 0.0))
         total = jax.ops.segment_sum(parts, centre, nodes, indices_are_sorted=True)
         weights = parts / jnp.where(total > 0, total, 1)[centre]
         head = [np.arange(g.width) * self.heads // g.width for g in self.features.groups]
