@@ -13,9 +13,9 @@ def specification(irreps: str, parity: bool) -> NetworkSpecification:
     )
 
 
-def test_features_of_natural_parity_are_joined_by_unnatural_ones() -> None:
+def test_targets_keep_the_parities_of_their_channels() -> None:
     natural = specification("8x0e+6x1o+5x2e", True)
-    assert natural.features == Features((8, 6, 5), (1, 3, 3), True)
+    assert natural.features == Features((8, 6, 5), (0, 0, 0), True)
     assert natural.node_target == natural.edge_target == Features((3, 2, 1), (1, 2, 0), True)
 
 

@@ -14,25 +14,23 @@ from deeph.testing import assert_compiles_at_most, assert_equivariant
 from deeph_spec.dataset import StructureFolder
 from deeph_spec.structure import ATOMIC_NUMBERS, Structure
 from deeph_spec.system import SystemInfo
-from deeph_spec.testing import toy_matrices
+from deeph_spec.testing import random_structure, toy_matrices
 
 Trainer = Callable[..., Any]
 SHELLS = {"H": (0,), "C": (0, 1)}
 ELEMENTS = ("H", "H", "C", "C")
 CHIRAL = [[1.2, 0.3, -0.2], [-0.5, -0.4, 1.3], [0.0, 0.0, 0.0], [0.1, 1.4, 0.4]]
 FLAT = [[1.2, 0.3, 0.0], [-0.5, -1.2, 0.0], [0.0, 0.0, 0.0], [0.1, 1.4, 0.0]]
+CUTOFFS = {"chiral": 3.0, "flat": 3.5, "crystal": 3.0}
 EPOCHS = 300
 
 
 def structure(shape: str) -> Structure:
-    """Return four atoms with twelve pairs: as molecules, or close to their own images."""
-    lattice = 15.0 * np.eye(3)
-    positions = np.array(FLAT if shape == "flat" else CHIRAL)
+    """Return four atoms: a molecule, chiral or flat, or a crystal without symmetry."""
     if shape == "crystal":
-        lattice = np.array([[2.25, 0.2, 0.1], [0.3, 6.1, 0.4], [-0.2, 0.5, 6.3]])
-        positions = np.array([[0.2, 0.1, 0.0], [0.4, 1.6, 0.8], [1.3, 3.6, 3.1], [1.5, 5.0, 3.9]])
+        return random_structure(("H", "C"), 4)
     numbers = np.array([ATOMIC_NUMBERS[symbol] for symbol in ELEMENTS])
-    return Structure(lattice, positions, numbers)
+    return Structure(15.0 * np.eye(3), np.array(FLAT if shape == "flat" else CHIRAL), numbers)
 
 
 def written(path: Path, shape: str) -> StructureFolder:
@@ -50,9 +48,6 @@ def written(path: Path, shape: str) -> StructureFolder:
     return StructureFolder(path, path.name)
 
 
-CUTOFFS = {"chiral": 3.0, "flat": 3.5, "crystal": 2.3}
-
-
 def overfitted(trainer: Trainer, folder: StructureFolder, name: str) -> Any:
     """Return a training on nothing but one structure."""
     return trainer(
@@ -60,6 +55,8 @@ def overfitted(trainer: Trainer, folder: StructureFolder, name: str) -> Any:
         f"max_epoch={EPOCHS}", f"net_type={name}", "net_irreps=8x0e+8x1o+6x2e",
         "scheduler.type=warmup_cosine_decay", "loss_scale_exponent=1",
         "optimizer.type=adam", "init_learning_rate=0.02",
+        # `normal` sends messages over 0.6 of it: farther pairs cannot be told apart.
+        "gaussian_basis_rmax=7.0",
     )  # fmt: skip
 
 

@@ -139,7 +139,9 @@ class Bench:
 
         def drawn(leaf: Any) -> NDArray[np.float64]:
             noise = rng.normal(size=leaf.shape)
-            return noise * leaf.shape[-2] ** -0.5 if len(leaf.shape) > 1 else 0.5 + 0.3 * noise
+            return (
+                0.6 * noise * leaf.shape[-2] ** -0.5 if len(leaf.shape) > 1 else 0.5 + 0.3 * noise
+            )
 
         return jax.tree.map(drawn, self.shapes(self.specimens["molecule"]))
 
