@@ -58,6 +58,20 @@ def test_spin_keeps_all_other_symmetries(name: str) -> None:
     contract.test_every_irrep_of_the_target_is_reached()
 
 
+@pytest.mark.slow
+@BY_NAME
+def test_training_with_spin_leaves_all_symmetries(name: str) -> None:
+    settings = {
+        "network": NETWORKS[name],
+        "orbital_map": {"C": (0, 1), "O": (1,)},
+        "spin": "soc",
+        "irreps": "4x0e+4x1o+2x2e+2x3o",
+        "blocks": 2,
+    }
+    made: Any = type("WithSpin", (NetworkContract,), settings)()
+    made.test_training_leaves_all_symmetries()
+
+
 Change = Callable[[BlockMatrix], BlockMatrix]
 
 
