@@ -53,7 +53,9 @@ class Attention(nn.Module):
         scores = jnp.sum(hidden * vector, axis=-1)
         # Any number may be taken off the scores of one atom; the largest keeps exp from overflow.
         near = envelope[:, None] > 0
-        candidates = jnp.where(near, jax.lax.stop_gradient(scores), jnp.asarray(-1e30, scores.dtype))
+        candidates = jnp.where(
+            near, jax.lax.stop_gradient(scores), jnp.asarray(-1e30, scores.dtype)
+        )
         largest = jax.ops.segment_max(candidates, centre, nodes, indices_are_sorted=True)
         parts = envelope[:, None] * jnp.exp(jnp.where(near, scores - largest[centre], 0.0))
         total = jax.ops.segment_sum(parts, centre, nodes, indices_are_sorted=True)
