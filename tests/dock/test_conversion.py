@@ -466,7 +466,13 @@ def test_killed_at_any_moment_leaves_no_half_structure(toy_run: Toy, tmp_path: P
             read_reference(folder / "eigval_dft.h5")
             json.loads((folder / "info.json").read_text())
     assert kills == 20
-    time.sleep(0.5)  # workers of the last one end
+    deadline = time.monotonic() + 30  # workers of the last one end; what they leave names them
+    while time.monotonic() < deadline and any(
+        Path("/proc", path.name.split(".")[-2]).exists()
+        for path in (destination / "dft").glob(".*.tmp")
+    ):
+        time.sleep(0.1)
+    time.sleep(0.5)
     done = subprocess.run(
         [*dock, "convert", str(tmp_path / "runs"), str(destination)],
         capture_output=True,
