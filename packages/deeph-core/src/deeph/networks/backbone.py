@@ -6,7 +6,8 @@ All blocks have equal shapes: one of them is compiled, not k.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 
@@ -99,7 +100,36 @@ class Backbone(nn.Module):
         )
 
 
-def run(module: Backbone, parameters: Any, graph: Graph, rng: Array | None) -> tuple[Array, Array]:
-    """Return the result of a network; with a key, what its `drop` says is left out."""
-    rngs = {STREAM: rng} if rng is not None and module.drop.any else None
-    return module.apply({"params": parameters}, graph, rngs=rngs)
+@dataclass(frozen=True)
+class BlockNetwork:
+    """A network that is a backbone with blocks of one kind; name the kind in a subclass.
+
+    Attributes
+    ----------
+    specification : NetworkSpecification
+    drop : Drop
+        What is left out in training.
+    remat : bool
+        Save memory in training at the cost of time.
+    """
+
+    block: ClassVar[Callable[..., Any]]
+    specification: NetworkSpecification
+    drop: Drop = NOTHING
+    remat: bool = False
+
+    def init(self, rng: Array, graph: Graph) -> Any:
+        """Return fresh parameters; untrained, the network's result is zero."""
+        return self._backbone.init(rng, graph)["params"]
+
+    def apply(self, parameters: Any, graph: Graph, rng: Array | None = None) -> tuple[Array, Array]:
+        """Return irreps of nodes (n, size) in the lab and of edges (e, size) in edge frames.
+
+        With a key, what `drop` says is left out.
+        """
+        rngs = {STREAM: rng} if rng is not None and self.drop.any else None
+        return self._backbone.apply({"params": parameters}, graph, rngs=rngs)
+
+    @property
+    def _backbone(self) -> Backbone:
+        return Backbone(self.specification, type(self).block, self.drop, self.remat)

@@ -10,12 +10,10 @@ frame. A feed-forward layer on the atoms follows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from deeph.graphs.graph import Graph
 from deeph.layers import (
     Around,
     Attention,
@@ -36,46 +34,14 @@ from deeph.layers import (
     uniform,
     weigh_edges,
 )
-from deeph.networks.backbone import Backbone, Surroundings, run
+from deeph.networks.backbone import BlockNetwork, Surroundings
 from deeph.networks.specification import NOTHING, Drop, NetworkSpecification
-
-Array = Any
 
 MESSAGE_RANGE = 1.5
 """Distance where the envelope of attention ends, over the range of the distance basis."""
 
 _WIDTH = 16
 """Invariants from which one head computes its weights."""
-
-
-@dataclass(frozen=True)
-class AccurateNetwork:
-    """Network `accurate`.
-
-    Attributes
-    ----------
-    specification : NetworkSpecification
-    drop : Drop
-        What is left out in training.
-    remat : bool
-        Save memory in training at the cost of time.
-    """
-
-    specification: NetworkSpecification
-    drop: Drop = NOTHING
-    remat: bool = False
-
-    def init(self, rng: Array, graph: Graph) -> Any:
-        """Return fresh parameters; untrained, the network's result is zero."""
-        return self._module.init(rng, graph)["params"]
-
-    def apply(self, parameters: Any, graph: Graph, rng: Array | None = None) -> tuple[Array, Array]:
-        """Return irreps of nodes (n, size) in the lab and of edges (e, size) in edge frames."""
-        return run(self._module, parameters, graph, rng)
-
-    @property
-    def _module(self) -> Backbone:
-        return Backbone(self.specification, AccurateBlock, self.drop, self.remat)
 
 
 class AccurateBlock(nn.Module):
@@ -126,3 +92,10 @@ class AccurateBlock(nn.Module):
         nodes = added(nodes, drop(self, self.rates.projection, forward))
         update, _ = SO2Linear((f,), f, name="edge_out")(mixed)
         return (nodes, added(edges, drop_whole(self, self.rates.depth, update))), None
+
+
+@dataclass(frozen=True)
+class AccurateNetwork(BlockNetwork):
+    """Network `accurate`, see `BlockNetwork`."""
+
+    block = AccurateBlock

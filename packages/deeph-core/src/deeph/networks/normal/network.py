@@ -9,11 +9,9 @@ Two-layer heads map nodes and edges to the irreps of the target.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import flax.linen as nn
 
-from deeph.graphs.graph import Graph
 from deeph.layers import (
     Around,
     Edges,
@@ -32,47 +30,14 @@ from deeph.layers import (
     uniform,
     weigh_all,
 )
-from deeph.networks.backbone import Backbone, Surroundings, run
+from deeph.networks.backbone import BlockNetwork, Surroundings
 from deeph.networks.specification import NOTHING, Drop, NetworkSpecification
-
-Array = Any
-
 
 MESSAGE_RANGE = 1.5
 """Distance from which on neighbours send no messages, over the range of the distance basis.
 
 Shorter ranges learn sheets of graphene sooner, but crystals slower, and break molecules apart.
 """
-
-
-@dataclass(frozen=True)
-class NormalNetwork:
-    """Network `normal`.
-
-    Attributes
-    ----------
-    specification : NetworkSpecification
-    drop : Drop
-        What is left out in training.
-    remat : bool
-        Save memory in training at the cost of time.
-    """
-
-    specification: NetworkSpecification
-    drop: Drop = NOTHING
-    remat: bool = False
-
-    def init(self, rng: Array, graph: Graph) -> Any:
-        """Return fresh parameters; untrained, the network's result is zero."""
-        return self._module.init(rng, graph)["params"]
-
-    def apply(self, parameters: Any, graph: Graph, rng: Array | None = None) -> tuple[Array, Array]:
-        """Return irreps of nodes (n, size) in the lab and of edges (e, size) in edge frames."""
-        return run(self._module, parameters, graph, rng)
-
-    @property
-    def _module(self) -> Backbone:
-        return Backbone(self.specification, NormalBlock, self.drop, self.remat)
 
 
 class NormalBlock(nn.Module):
@@ -113,3 +78,10 @@ class NormalBlock(nn.Module):
         nodes = added(nodes, drop(self, self.rates.projection, forward))
         update, _ = SO2Linear((f,), f, name="edge_out")(mixed)
         return (nodes, added(edges, drop_whole(self, self.rates.depth, update))), None
+
+
+@dataclass(frozen=True)
+class NormalNetwork(BlockNetwork):
+    """Network `normal`, see `BlockNetwork`."""
+
+    block = NormalBlock
