@@ -1,7 +1,7 @@
 """A network of one's own, trained and compared with DFT: python own_network.py DATA [KEY=VALUE]."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 
 import flax.linen as nn
 from deeph import layers as eq
@@ -52,8 +52,8 @@ class OwnNetwork:
     """What a network must have: a specification, parameters, a pure function of them."""
 
     specification: NetworkSpecification
-    drop: Drop = NOTHING  # what training leaves out, and whether it saves memory: not here
-    remat: bool = False
+    drop: InitVar[Drop] = NOTHING  # what training leaves out, and whether it saves memory:
+    remat: InitVar[bool] = False  # given to every network, not kept by this one
 
     def init(self, rng, graph):  # noqa: D102
         return Layers(self.specification).init(rng, graph)["params"]

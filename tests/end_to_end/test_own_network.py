@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,37 +16,17 @@ OWN = EXAMPLES / "own_network"
 LEFT_OUT = ("train/0003", "train/0004", "train/0005", "train/0006", "test/0008")
 
 
-def ran(*words: str | Path, folder: Path) -> str:
-    """Run a command in a folder and return what it printed; programs are compiled once."""
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    done = subprocess.run(
-        [str(word) for word in words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-        env=os.environ | cache,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_it_trains_and_is_compared_with_dft(tmp_path: Path) -> None:
+def test_it_trains_and_is_compared_with_dft(ran: Callable[..., str], tmp_path: Path) -> None:
     with tarfile.open(EXAMPLES / "graphene" / "runs.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     for left in LEFT_OUT:
         shutil.rmtree(tmp_path / "runs" / left)
-    ran(Path(sys.executable).parent / "dock", "convert", "runs", "data", folder=tmp_path)
+    ran(Path(sys.executable).parent / "dock", "convert", "runs", "data")
     small = ("net_irreps=4x0e+3x1o+3x2e+2x3o+2x4e", "num_blocks=1")
 
     def error(epochs: int) -> float:
         words = (sys.executable, OWN / "own_network.py", "data", *small, f"max_epoch={epochs}")
-        printed = ran(*words, folder=tmp_path)
+        printed = ran(*words)
         found = re.search(r"^0007 ([\d.]+) meV$", printed, re.M)
         assert found, printed
         return float(found[1])
@@ -56,13 +35,12 @@ def test_it_trains_and_is_compared_with_dft(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_passes_the_tests_of_networks(tmp_path: Path) -> None:
+def test_it_passes_the_tests_of_networks(ran: Callable[..., str], tmp_path: Path) -> None:
     for name in ("own_network.py", "test_own_network.py"):
         shutil.copy(OWN / name, tmp_path)
     printed = ran(
         *(sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider"),
         "test_own_network.py",
-        folder=tmp_path,
     )
     assert re.search(r"\b\d+ passed", printed)
     assert "failed" not in printed

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,27 +27,8 @@ max_epoch = 1
 """
 
 
-def ran(*words: str | Path, folder: Path) -> str:
-    settings = {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    done = subprocess.run(
-        [str(word) for word in words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-        env=os.environ | settings,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.mark.slow
-def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
+def test_the_examples_run_one_after_the_other(ran: Callable[..., str], tmp_path: Path) -> None:
     with tarfile.open(ROOT / "examples" / "graphene" / "runs.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     (tmp_path / "calculations").mkdir()
@@ -56,10 +36,10 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
         (tmp_path / "runs" / used).rename(tmp_path / "calculations" / Path(used).name)
     (tmp_path / "runs").rename(tmp_path / "unused")
     (tmp_path / "train.toml").write_text(SETTINGS)
-    ran("dock", "convert", "calculations", "data", folder=tmp_path)
-    ran("deeph", "train", "train.toml", folder=tmp_path)
+    ran("dock", "convert", "calculations", "data")
+    ran("deeph", "train", "train.toml")
     blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     assert len(blocks) > 8
     (tmp_path / "page.py").write_text("\n".join(blocks), encoding="utf-8")
-    printed = ran(sys.executable, "-W", "error", "page.py", folder=tmp_path)
+    printed = ran(sys.executable, "-W", "error", "page.py")
     assert "nan" not in printed
