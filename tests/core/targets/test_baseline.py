@@ -43,6 +43,7 @@ def model() -> Baseline:
     for key, grid in empty.grids.items():
         decay = np.exp(-np.linspace(0, 6, grid.size))[:, None]
         edge_mean[key] = decay * rng.normal(size=TABLE.size) * STRAIGHT
+        decay = np.exp(-np.linspace(0, 6, len(empty.node_field[key])))[:, None]
         node_field[key] = decay * rng.normal(size=len(TABLE)) * TABLE.natural
     constant = rng.normal(size=(2, TABLE.size)) * (TABLE.j == 0)[CHANNEL]
     return replace(empty, edge_mean=edge_mean, node_field=node_field, node_constant=constant)

@@ -253,7 +253,7 @@ def continued(trainer: Trainer) -> Callable[..., Any]:
     return run
 
 
-ALL_AT_ONCE = ("batch_size=4", "rtol=0.0", "patience=100")
+ALL_AT_ONCE = ("batch_size=4", "rtol=0.0", "patience=100", "init_learning_rate=0.2")
 
 
 def test_an_earlier_run_goes_on_with_its_optimiser(

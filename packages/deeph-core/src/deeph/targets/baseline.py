@@ -11,7 +11,7 @@ its typical size, again a function of distance, so that the network predicts num
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from deeph.graphs import GraphSource
 from deeph.representation import Representation
 from deeph.so3 import wigner_blocks
 from deeph.targets.splines import FloatArray, PenalisedFit, SplineGrid, fewer_unknowns
+from deeph.targets.surroundings import Surroundings
+from deeph.targets.surroundings_fit import fit_surroundings
 
 SCALE_FLOOR = 1e-5
 """Smallest scale, as a fraction of the largest of the same kind: nothing is divided by noise."""
@@ -49,6 +51,8 @@ class Baseline:
         Coefficients of what one neighbour adds on site; zero for unnatural channels.
     node_scale : ndarray (elements, channels)
         Scale on site.
+    surroundings : Surroundings or None
+        What the neighbours of both atoms of an edge add.
     """
 
     grids: dict[tuple[int, int], SplineGrid]
@@ -58,6 +62,7 @@ class Baseline:
     node_constant: FloatArray
     node_field: dict[tuple[int, int], FloatArray]
     node_scale: FloatArray
+    surroundings: Surroundings | None = None
 
     def edges(
         self, source: GraphSource, representation: Representation
@@ -71,6 +76,8 @@ class Baseline:
             lower, upper = self.edge_scale_range[key]
             times_floor = np.exp(np.clip(design @ self.edge_log_scale[key], -60.0, 60.0))
             scale[rows] = np.clip(lower * times_floor, lower, upper)
+        if self.surroundings is not None:
+            mean += self.surroundings.edges(source, representation)
         return mean, scale
 
     def nodes(
@@ -82,13 +89,15 @@ class Baseline:
         wigner = wigner_blocks(source.frames, representation.l_max)
         channel = table.channel_of_component
         component = table.j[channel] ** 2 + table.j[channel] + table.m_of_component
-        for key, rows, design in _designs(self.grids, source):
+        for key, rows, design in _designs(_node_grids(self.grids), source):
             strength = design @ self.node_field[key]
             direction = np.concatenate(
                 [wigner[j][rows, :, j] for j in range(representation.l_max + 1)], axis=1
             )
             added = strength[:, channel] * direction[:, component]
             np.add.at(mean, source.graph.centre[rows], added)
+        if self.surroundings is not None:
+            mean += self.surroundings.nodes(source, representation)
         return mean, self.node_scale[source.graph.species]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -104,12 +113,20 @@ class Baseline:
             named[f"{name}/edge_log_scale"] = self.edge_log_scale[a, b]
             named[f"{name}/edge_scale_range"] = self.edge_scale_range[a, b]
             named[f"{name}/node_field"] = self.node_field[a, b]
+        if self.surroundings is not None:
+            further = self.surroundings.arrays().items()
+            named.update({f"{_FURTHER}{name}": array for name, array in further})
         return named
 
     @classmethod
     def of_arrays(cls, named: Mapping[str, NDArray[Any]]) -> Baseline:
         """Return the baseline that `arrays` came from."""
         pairs: dict[tuple[int, int], dict[str, NDArray[Any]]] = {}
+        further = {
+            name.removeprefix(_FURTHER): array
+            for name, array in named.items()
+            if name.startswith(_FURTHER)
+        }
         for name, array in named.items():
             if name.startswith("pair_"):
                 head, kind = name.split("/")
@@ -126,11 +143,17 @@ class Baseline:
             node_constant=named["node_constant"],
             node_field={key: p["node_field"] for key, p in pairs.items()},
             node_scale=named["node_scale"],
+            surroundings=Surroundings.of_arrays(further) if further else None,
         )
 
 
+_FURTHER = "surroundings_"
+
 _UNKNOWNS = 300
 """Most coefficients that an on-site fit determines at once: about ten elements of neighbours."""
+
+_COARSER = 3
+"""Fields on site vary slowly, and atoms are few: coarser splines than for edges, 0.6 Å."""
 
 _MARGIN = 0.8
 """Distance in Å between the farthest pair of the training structures and where means vanish.
@@ -171,18 +194,40 @@ def fit_baseline(
         edge_mean[key][:, straight] = fit.solve()
 
     node_constant, node_field = _fit_nodes(grids, sources, node_irreps, representation)
-    unscaled = Baseline(grids, edge_mean, {}, {}, node_constant, node_field, np.zeros((0, 0)))
-    log_scale, scale_range = _fit_edge_scales(unscaled, sources, edge_irreps, representation)
-    means = Baseline(
-        grids, edge_mean, log_scale, scale_range, node_constant, node_field,
-        np.ones((len(representation.orbital_map), len(table))),
-    )  # fmt: skip
-    residuals = [
+    ones = np.ones((len(representation.orbital_map), len(table)))
+    none = {key: np.zeros((grid.size, len(table))) for key, grid in grids.items()}
+    wide = {key: np.ones((2, len(table))) for key in grids}
+    means = Baseline(grids, edge_mean, none, wide, node_constant, node_field, ones)
+    left = _residuals(means, sources, node_irreps, edge_irreps, representation)
+    surroundings = fit_surroundings(sources, *left, representation)
+    means = replace(means, surroundings=surroundings)
+    on_site, edges = _residuals(means, sources, node_irreps, edge_irreps, representation)
+    log_scale, scale_range = _fit_edge_scales(grids, sources, edges, representation)
+    return replace(
+        means,
+        edge_log_scale=log_scale,
+        edge_scale_range=scale_range,
+        node_scale=_node_scale(sources, on_site, representation),
+    )
+
+
+def _residuals(
+    means: Baseline,
+    sources: Sequence[GraphSource],
+    node_irreps: Sequence[FloatArray],
+    edge_irreps: Sequence[FloatArray],
+    representation: Representation,
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Return what means leave of atoms and of edges."""
+    nodes = [
         values - means.nodes(source, representation)[0]
         for source, values in zip(sources, node_irreps, strict=True)
     ]
-    scale = _node_scale(sources, residuals, representation)
-    return Baseline(grids, edge_mean, log_scale, scale_range, node_constant, node_field, scale)
+    edges = [
+        values - means.edges(source, representation)[0]
+        for source, values in zip(sources, edge_irreps, strict=True)
+    ]
+    return nodes, edges
 
 
 def _grids(sources: Sequence[GraphSource]) -> dict[tuple[int, int], SplineGrid]:
@@ -196,6 +241,11 @@ def _grids(sources: Sequence[GraphSource]) -> dict[tuple[int, int], SplineGrid]:
         key: SplineGrid.covering(np.concatenate(values), margin=_MARGIN)
         for key, values in sorted(lengths.items())
     }
+
+
+def _node_grids(grids: dict[tuple[int, int], SplineGrid]) -> dict[tuple[int, int], SplineGrid]:
+    """Return the grids of fields on site."""
+    return {key: grid.coarser(_COARSER) for key, grid in grids.items()}
 
 
 def _rows_of_pairs(source: GraphSource) -> list[tuple[tuple[int, int], NDArray[np.int64]]]:
@@ -237,6 +287,7 @@ def _fit_nodes(
 ) -> tuple[FloatArray, dict[tuple[int, int], FloatArray]]:
     """Fit the on-site constant and what neighbours add, one linear problem per element and J."""
     table = representation.channels
+    grids = _node_grids(grids)
     constant = np.zeros((len(representation.orbital_map), table.size))
     field = {key: np.zeros((grid.size, len(table))) for key, grid in grids.items()}
     usable = table.natural & _real(representation)
@@ -311,19 +362,18 @@ def _mean_square(values: FloatArray, representation: Representation) -> FloatArr
 
 
 def _fit_edge_scales(
-    means: Baseline,
+    grids: dict[tuple[int, int], SplineGrid],
     sources: Sequence[GraphSource],
-    edge_irreps: Sequence[FloatArray],
+    residuals: Sequence[FloatArray],
     representation: Representation,
 ) -> tuple[dict[tuple[int, int], FloatArray], dict[tuple[int, int], FloatArray]]:
     """Fit the logarithm of the residual's root mean square as a function of distance."""
     table = representation.channels
-    fits = {key: PenalisedFit(g.roughness(), len(table)) for key, g in means.grids.items()}
+    fits = {key: PenalisedFit(g.roughness(), len(table)) for key, g in grids.items()}
     squares: dict[tuple[int, int], list[tuple[FloatArray, FloatArray]]] = {}
-    for source, values in zip(sources, edge_irreps, strict=True):
-        for key, rows, design in _designs(means.grids, source):
-            residual = values[rows] - design @ means.edge_mean[key]
-            square = _mean_square(residual, representation)
+    for source, values in zip(sources, residuals, strict=True):
+        for key, rows, design in _designs(grids, source):
+            square = _mean_square(values[rows], representation)
             squares.setdefault(key, []).append((design, square))
     log_scale, scale_range = {}, {}
     for key, parts in squares.items():

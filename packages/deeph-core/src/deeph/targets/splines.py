@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-_FOLDS = 5
 _STRENGTHS = 10.0 ** np.arange(-8.0, 3.0)
+_LARGE = 200
+"""Unknowns from which on matrices are solved one by one."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +44,33 @@ class SplineGrid:
         start, stop = float(lengths.min()) - 0.1, float(lengths.max()) + margin
         return cls(start, stop, max(4, round((stop - start) / spacing)))
 
+    def coarser(self, factor: int) -> SplineGrid:
+        """Return the grid with so many times fewer intervals, but at least four."""
+        return SplineGrid(self.start, self.stop, max(4, self.intervals // factor))
+
     @property
     def size(self) -> int:
         """Number of splines; the last three, which would not vanish at `stop`, are left out."""
         return self.intervals
 
-    def design(self, lengths: FloatArray) -> FloatArray:
-        """Return the splines (e, size) at distances (e,)."""
+    def local(self, lengths: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+        """Return the first of the four splines that are not zero at distances (e,), and the four.
+
+        Those beyond `size` do not count.
+        """
         step = (self.stop - self.start) / self.intervals
         place = (np.clip(lengths, self.start, self.stop) - self.start) / step
         first = np.minimum(place.astype(np.int64), self.intervals - 1)
         t = place - first
         # The four cubic B-splines of equidistant knots that are not zero in an interval.
         weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
+        return first, np.stack(weights, axis=1) / 6
+
+    def design(self, lengths: FloatArray) -> FloatArray:
+        """Return the splines (e, size) at distances (e,)."""
+        first, weights = self.local(lengths)
         full = np.zeros((len(lengths), self.intervals + 3))
-        full[np.arange(len(lengths))[:, None], first[:, None] + np.arange(4)] = (
-            np.stack(weights, axis=1) / 6
-        )
+        full[np.arange(len(lengths))[:, None], first[:, None] + np.arange(4)] = weights
         return full[:, : self.size]
 
     def roughness(self) -> FloatArray:
@@ -77,10 +89,13 @@ class PenalisedFit:
         Quadratic penalty of the coefficients; columns without penalty are fitted freely.
     columns : int
         Number of functions fitted to the same design.
+    folds : int
+        Parts of the structures that are left out in turn.
     """
 
     penalty: FloatArray
     columns: int
+    folds: int = 5
     _normal: FloatArray = field(init=False)
     _right: FloatArray = field(init=False)
     _square: FloatArray = field(init=False)
@@ -88,19 +103,51 @@ class PenalisedFit:
 
     def __post_init__(self) -> None:
         k = len(self.penalty)
-        self._normal = np.zeros((_FOLDS, k, k))
-        self._right = np.zeros((_FOLDS, k, self.columns))
-        self._square = np.zeros((_FOLDS, self.columns))
+        self._normal = np.zeros((self.folds, k, k))
+        self._right = np.zeros((self.folds, k, self.columns))
+        self._square = np.zeros((self.folds, self.columns))
 
     def add(self, design: FloatArray, values: FloatArray) -> None:
         """Add one structure: design (rows, k), values (rows, columns)."""
-        fold = self._fold % _FOLDS
+        fold = self._fold % self.folds
         self._normal[fold] += design.T @ design
         self._right[fold] += design.T @ values
         self._square[fold] += np.sum(values**2, axis=0)
         self._fold += 1
 
-    def solve(self, strengths: Sequence[float] | FloatArray = _STRENGTHS) -> FloatArray:
+    def add_products(
+        self,
+        start: NDArray[np.int64],
+        weights: FloatArray,
+        features: FloatArray,
+        values: FloatArray,
+    ) -> None:
+        """Add one structure whose design is the products of splines and features.
+
+        Parameters
+        ----------
+        start, weights : ndarray (rows,), (rows, 4)
+            From `SplineGrid.local`; unknowns are ordered by splines, then features.
+        features : ndarray (rows, f)
+        values : ndarray (rows, columns)
+        """
+        fold, count = self._fold % self.folds, features.shape[1]
+        size = len(self.penalty) // count
+        normal = self._normal[fold].reshape(size, count, size, count)
+        right = self._right[fold].reshape(size, count, self.columns)
+        for first in np.unique(start):
+            rows, stop = start == first, min(first + weights.shape[1], size)
+            local = weights[rows, : stop - first, None] * features[rows, None, :]
+            local = local.reshape(len(local), -1)
+            shape = (stop - first, count)
+            normal[first:stop, :, first:stop] += (local.T @ local).reshape(*shape, *shape)
+            right[first:stop] += (local.T @ values[rows]).reshape(*shape, -1)
+        self._square[fold] += np.sum(values**2, axis=0)
+        self._fold += 1
+
+    def solve(
+        self, strengths: Sequence[float] | FloatArray = _STRENGTHS, worth: float | None = None
+    ) -> FloatArray:
         """Return the coefficients (k, columns), each column with its best strength.
 
         Parameters
@@ -108,10 +155,13 @@ class PenalisedFit:
         strengths : sequence of float
             Tried, relative to the mean diagonal of the normal matrix. With a single structure
             the middle one is taken.
+        worth : float, optional
+            Where more than this part of the squares of left-out structures stays, the
+            coefficients are zero.
         """
         total, right = self._normal.sum(0), self._right.sum(0)
         unit = max(np.trace(total) / len(total), np.finfo(float).tiny)
-        folds = [f for f in range(_FOLDS) if self._normal[f].any()]
+        folds = [f for f in range(self.folds) if self._normal[f].any()]
         weights = unit * np.asarray(strengths)
         if len(folds) < 2:
             return self._solved(total, right, weights[len(weights) // 2 :][:1])[0]
@@ -125,14 +175,66 @@ class PenalisedFit:
                 - 2 * np.sum(c * self._right[f], axis=1)
                 + np.sum(c * (self._normal[f] @ c), axis=1)
             )
-        return np.take_along_axis(solutions, errors.argmin(0)[None, None, :], axis=0)[0]
+        best = np.take_along_axis(solutions, errors.argmin(0)[None, None, :], axis=0)[0]
+        if worth is None:
+            return best
+        return np.where(errors.min(axis=0) <= worth * self._square.sum(0), best, 0.0)
 
     def _solved(self, normal: FloatArray, right: FloatArray, weights: FloatArray) -> FloatArray:
         """Return the coefficients (strengths, k, columns) for every weight of the penalty."""
         # The small ridge fixes what neither data nor roughness determine.
         ridge = 1e-10 * np.trace(normal) / len(normal) + np.finfo(float).tiny
-        matrices = normal + weights[:, None, None] * self.penalty + ridge * np.eye(len(normal))
+        ridged = normal + ridge * np.eye(len(normal))
+        if len(normal) > _LARGE:
+            found = [_positive_solved(ridged + w * self.penalty, right) for w in weights]
+            return np.stack(found)
+        matrices = ridged + weights[:, None, None] * self.penalty
         return np.linalg.solve(matrices, np.broadcast_to(right, (len(weights), *right.shape)))
+
+
+def dual_ridge(
+    design: FloatArray,
+    values: FloatArray,
+    folds: NDArray[np.int64],
+    strengths: FloatArray,
+    worth: float,
+) -> FloatArray:
+    """Return the coefficients (k, columns) of a fit with more unknowns than rows.
+
+    Parameters
+    ----------
+    design, values : ndarray (rows, k), (rows, columns)
+    folds : int array (rows,)
+        Rows of equal numbers are left out together, to choose the penalty of each column.
+    strengths : ndarray
+        Tried, relative to the mean square of a row of the design.
+    worth : float
+        Where more than this part of the squares of left-out rows stays, the coefficients are zero.
+    """
+    kernel = design @ design.T
+    weights = strengths * max(np.trace(kernel) / len(kernel), np.finfo(float).tiny)
+    errors = np.zeros((len(strengths), values.shape[1]))
+    for fold in np.unique(folds):
+        kept, left = folds != fold, folds == fold
+        if not kept.any():
+            continue
+        known, wanted = kernel[np.ix_(kept, kept)], kernel[np.ix_(left, kept)]
+        for k, weight in enumerate(weights):
+            found = wanted @ _positive_solved(known + weight * np.eye(len(known)), values[kept])
+            errors[k] += np.sum((found - values[left]) ** 2, axis=0)
+    solution = np.zeros_like(values)
+    good = errors.min(axis=0) <= worth * np.sum(values**2, axis=0)
+    best = np.where(good, errors.argmin(axis=0), -1)
+    for k in np.unique(best[good]):
+        shifted = kernel + weights[k] * np.eye(len(kernel))
+        solution[:, best == k] = _positive_solved(shifted, values[:, best == k])
+    return design.T @ solution
+
+
+def _positive_solved(matrix: FloatArray, right: FloatArray) -> FloatArray:
+    """Return matrix^-1 right for a positive definite matrix, which is overwritten."""
+    factor = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
+    return np.asarray(scipy.linalg.cho_solve(factor, right, check_finite=False))
 
 
 def fewer_unknowns(
