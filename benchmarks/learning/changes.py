@@ -90,8 +90,21 @@ def _without_scales(fit: Fit) -> Fit:
     return fitted
 
 
+def _without_surroundings(fit: Fit) -> Fit:
+    """Fit no three-centre terms."""
+
+    def fitted(*arguments: Any) -> Any:
+        from deeph.targets import baseline
+
+        with mock.patch.object(baseline, "fit_surroundings", lambda *_: None):
+            return fit(*arguments)
+
+    return fitted
+
+
 CHANGES = {
     "": Change("the defaults"),
+    "no-surroundings": Change("no three-centre terms", fit=_without_surroundings),
     "no-edge-mean": Change("no two-centre mean", fit=_mirrored(nodes=False, edges=True)),
     "no-means": Change("no means at all", fit=_mirrored(nodes=True, edges=True)),
     "no-scales": Change("one scale for everything", fit=_without_scales),
