@@ -96,7 +96,7 @@ def _without_surroundings(fit: Fit) -> Fit:
     def fitted(*arguments: Any) -> Any:
         from deeph.targets import baseline
 
-        with mock.patch.object(baseline, "fit_surroundings", lambda *_: None):
+        with mock.patch.object(baseline, "fit_surroundings", return_value=None):
             return fit(*arguments)
 
     return fitted
