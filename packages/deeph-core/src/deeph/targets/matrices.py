@@ -335,9 +335,13 @@ class MatrixTarget:
             Predicted residuals, in the unit of the matrix.
         baseline : Baseline
         """
+        node_mean, _ = baseline.nodes(source, self.representation)
+        edge_mean, _ = baseline.edges(source, self.representation)
+        return self._blocks(source, nodes + node_mean, edges + edge_mean)
+
+    def _blocks(self, source: GraphSource, nodes: NDArray[Any], edges: NDArray[Any]) -> BlockMatrix:
+        """Return blocks from whole irreps, those of edges in their frames."""
         rep = self.representation
-        nodes = nodes + baseline.nodes(source, rep)[0]
-        edges = edges + baseline.edges(source, rep)[0]
         lab = rep.rotate(edges, wigner_blocks(source.frames, rep.l_max), to="lab")
         species = source.graph.species.astype(np.int64)
         pairs = np.concatenate([source.node_pairs, source.edge_pairs])
@@ -355,9 +359,13 @@ class MatrixTarget:
     ) -> BlockMatrix:
         """Return the matrix on the given pairs, exactly Hermitian, from a paired result."""
         channel = self.representation.channels.channel_of_component
-        node_scale = baseline.nodes(source, self.representation)[1][:, channel]
-        edge_scale = baseline.edges(source, self.representation)[1][:, channel]
-        matrix = self.blocks(source, nodes * node_scale, edges * edge_scale, baseline)
+        node_mean, node_scale = baseline.nodes(source, self.representation)
+        edge_mean, edge_scale = baseline.edges(source, self.representation)
+        matrix = self._blocks(
+            source,
+            nodes * node_scale[:, channel] + node_mean,
+            edges * edge_scale[:, channel] + edge_mean,
+        )
         return matrix.hermitian().on_pairs(pairs)
 
     def write(self, path: Path, prediction: BlockMatrix, attributes: Mapping[str, str]) -> None:
