@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from deeph.graphs import GraphSource, build_graph
 from deeph.representation import BlockRepresentation
-from deeph.targets import Baseline, HamiltonianTarget, fit_baseline
+from deeph.targets import Baseline, HamiltonianTarget, fit_baseline, surroundings_fit
 from deeph.targets.surroundings import Surroundings
 from deeph.targets.surroundings_fit import fit_surroundings
 from deeph.testing import assert_close_matrices, rotated_matrix
@@ -204,6 +204,15 @@ def test_few_structures_or_many_elements_have_no_terms() -> None:
     assert not terms.node_terms
     assert terms.edges(TEST[0], REP).shape == (TEST[0].graph.edges, TABLE.size)
     assert not terms.nodes(TEST[0], REP).any()
+
+
+def test_more_edges_than_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of small structures some then have none left."""
+    monkeypatch.setattr(surroundings_fit, "_ROWS", 12)
+    on_site = [np.zeros((s.graph.nodes, TABLE.size)) for s in TRAIN]
+    terms = fit_surroundings(TRAIN, on_site, labels_of(STRUCTURES[:20]), REP)
+    assert terms.edge_terms
+    assert np.isfinite(terms.edges(TEST[0], REP)).all()
 
 
 def test_arrays_give_the_same_terms(fitted: Baseline) -> None:

@@ -122,7 +122,7 @@ def _fit_edges(
     for key in _keys(sources):
         found = [(k, rows) for k, s in enumerate(sources) if len(rows := rows_of(s, key))]
         step = -(-sum(len(rows) for _, rows in found) // _ROWS)
-        found = [(k, rows[k % step :: step]) for k, rows in found]
+        found = [(k, some) for k, rows in found if len(some := rows[k % step :: step])]
         values = [residuals[k][rows] for k, rows in found]
         if len(found) < _STRUCTURES or not any(map(np.any, values)):
             continue
@@ -149,7 +149,6 @@ def _fit_edges(
             [
                 sizes_of(summed(grid, terms[key], length, parts, table), table).max(axis=0)
                 for length, parts in zip(lengths, seen, strict=True)
-                if len(length)
             ],
             axis=0,
         )
